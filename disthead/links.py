@@ -1,9 +1,10 @@
 """Links: how the raw outputs of a layer become the parameters of a distribution.
 
-A link maps real numbers onto the values that a parameter may take, as in generalised linear models
-(Nelder and Wedderburn 1972). Each link also gives its result in the space where it does not round
-or underflow: `log` for positive parameters and `logits` for probabilities, because
-`log(softplus(-100))` is -100 while `softplus(-100)` is already zero in single precision.
+Raw outputs are unconstrained parameters, real numbers. A link maps them to the values that a
+parameter may have; it is the inverse of the link function of a generalised linear model (Nelder and
+Wedderburn 1972). Each link also computes its result in the space where it neither rounds nor
+underflows: `log` for positive parameters and `logits` for probabilities. For example,
+`log(softplus(-200))` is -200, while `softplus(-200)` is zero in single precision.
 """
 
 import math
@@ -47,17 +48,17 @@ class Link:
 
     Attributes:
         name: the name by which heads and configurations choose it.
-        formula: the map, for people.
-        codomain: the values it gives, a constraint of `torch.distributions`.
-        forward: raw outputs -> values. Shapes agree, except for `direction` and `scale_tril`.
-        inverse: values -> raw outputs, so that a layer can be started at given values.
+        formula: the map in words.
+        codomain: the possible values, a constraint of `torch.distributions`.
+        forward: raw outputs -> values. Shapes are equal, except for `direction` and `scale_tril`.
+        inverse: values -> raw outputs, so that a layer can start at given values.
         log: raw outputs -> log(values), for positive values.
         logits: raw outputs -> log(p / (1 - p)) for probabilities, unnormalised log-probabilities
             for softmax.
-        raw_shape: shape of a parameter -> shape of the raw outputs that it takes.
-        value_and_slope: raw outputs -> the value with logarithm and slope of positive ones, the
-            logits of probabilities, the unit vector of directions, as `Family.log_prob_and_grad`
-            takes them; None where there is no such way.
+        raw_shape: shape of a parameter -> shape of its raw outputs.
+        value_and_slope: raw outputs -> the arguments of `Family.log_prob_and_grad`: positive values
+            with their logarithms and slopes, logits of probabilities, unit vectors of directions;
+            None where a link has no such map.
 
     >>> softplus = get_link("softplus")
     >>> softplus.forward(torch.tensor(0.0)), softplus.inverse(torch.tensor(2.0).log())
@@ -86,10 +87,12 @@ class Link:
 
     @property
     def is_positive(self) -> bool:
+        """Whether the values are positive, so that `log` is defined."""
         return self.log is not _no_log
 
     @property
     def has_logits(self) -> bool:
+        """Whether `logits` is defined."""
         return self.logits is not _no_logits
 
     @property
@@ -98,12 +101,12 @@ class Link:
         return isinstance(self.raw_shape, _Nothing)
 
     def gives_logits(self, name: str) -> bool:
-        """Whether `value_and_slope` of the parameter of that name gives logits, its own or those of a probability."""
+        """Whether `value_and_slope` of the parameter of that name returns logits."""
         return name == "logits" or self.codomain is constraints.unit_interval
 
     @property
     def lower(self) -> float:
-        """What is added below the values, or on the diagonal of a matrix, by `shifted` or a codomain of its own; 0 without such."""
+        """The lower bound of the values, or of the diagonal of a matrix; 0 where there is none."""
         return getattr(self.forward, "lower", getattr(self.codomain, "lower_bound", 0.0))
 
     def __str__(self) -> str:
@@ -113,14 +116,16 @@ class Link:
         return hash(self.name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        # A copy of a link in the table is that link, whose constraint is told by its identity.
+        # A copy of a link in the table is that link itself: constraints are compared by identity.
         if isinstance(self.raw_shape, _Nothing):
             return self.raw_shape.link.constant, (self.raw_shape.value,)
         in_table = LINKS.get(self.name) is self
         return (get_link, (self.name,)) if in_table else super().__reduce_ex__(protocol)
 
     def constant(self, value: float) -> "Link":
-        """The link in place of this one where the parameter is fixed at a value: it takes no raw outputs.
+        """The link of a parameter that is fixed at a value; it takes no raw outputs.
+
+        It maps raw outputs (..., 0) to values (...).
 
         >>> get_link("softplus").constant(2.0).forward(torch.zeros(3, 0))
         tensor([2., 2., 2.])
@@ -146,7 +151,7 @@ class Link:
 
     @property
     def as_given(self) -> "Link | None":
-        """The link in place of this one where the value itself takes the place of the raw output; None where it cannot.
+        """The link of a parameter whose values stand in place of its raw outputs; None where none.
 
         >>> get_link("softplus").as_given.forward(torch.tensor(2.0))
         tensor(2.)
@@ -170,10 +175,10 @@ class Link:
         )
 
     def inside(self, values: Tensor) -> Tensor:
-        """The values, with those that the link cannot give moved inside its range: where a layer can be started.
+        """The values, moved inside the range of the link, so that a layer can start there.
 
-        Above a lower bound other than zero they keep a hundredth of it away, since right at the
-        bound no gradient leads on.
+        They exceed a lower bound other than zero by at least a hundredth of it, since the gradient
+        vanishes at the bound.
 
         >>> get_link("softplus").shifted(1e-4).inside(torch.tensor([0.0, 3.0]))
         tensor([1.0100e-04, 3.0000e+00])
@@ -188,7 +193,10 @@ class Link:
         return _between(values, lower, getattr(self.codomain, "upper_bound", math.inf))
 
     def shifted(self, lower: float) -> "Link":
-        """The same link with `lower` added, for parameters bounded below by more than zero; to a matrix, on its diagonal."""
+        """The link plus `lower`, for parameters with a lower bound above zero.
+
+        It adds to the diagonal of a matrix.
+        """
         if self.codomain is constraints.lower_cholesky:
             return replace(
                 self,
@@ -315,7 +323,7 @@ def _same(values: Tensor) -> Tensor:
 
 
 def _representable(values: Tensor) -> Tensor:
-    """Positive values kept inside the floating-point range; their logarithm, computed apart, stays exact."""
+    """The positive values, clamped to normal floating-point numbers; `log` stays exact."""
     limits = torch.finfo(values.dtype)
     return values.clamp(limits.tiny, limits.max)
 
@@ -329,9 +337,9 @@ def _softplus_inverse(values: Tensor) -> Tensor:
 
 
 def _softplus_log(raw: Tensor) -> Tensor:
-    # Two sided `where`: the branch not taken must not send a nan into the gradient. As early as the
-    # precision allows, since a gradient is divided by softplus on its way through the other branch,
-    # and may overflow there.
+    # `where` on both sides, so that no nan gets into the gradient from the other branch. The tail
+    # starts as early as the precision allows, since the gradient through the other branch is
+    # divided by softplus and may overflow.
     tail = raw < (_EVERYTHING_BELOW_IS_EXPONENTIAL if raw.dtype == torch.float64 else -17.0)
     bulk = plain_softplus(torch.where(tail, 0.0, raw), threshold=-_EVERYTHING_BELOW_IS_EXPONENTIAL)
     return torch.where(tail, raw, bulk.log())
@@ -461,10 +469,10 @@ LINKS: dict[str, Link] = {
 
 
 def get_link(link: "str | Link") -> Link:
-    """The link of that name; a `Link` of your own is passed through.
+    """The link of that name; a `Link` is returned as is.
 
     Raises:
-        ValueError: for an unknown name, with the nearest known ones.
+        ValueError: for an unknown name, with the nearest names.
 
     >>> get_link("exp").formula
     'exp(x)'

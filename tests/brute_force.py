@@ -18,13 +18,13 @@ from tests.cases import Case
 ANGLES = 4096
 
 
-def quantile_grid(dist: Distribution, pieces: int) -> Tensor:
+def quantile_grid(dist: Distribution, panel_count: int) -> Tensor:
     """Quantiles from the probability 1e-13 to 1 - 1e-13, crowded towards both ends; of each
     component, too, which may be narrow.
     """
-    tails = torch.logspace(-13, -1, pieces // 2, dtype=torch.float64)
+    tails = torch.logspace(-13, -1, panel_count // 2, dtype=torch.float64)
     # the median among them: a peak may be sharp
-    body = torch.linspace(0.1, 0.9, pieces + 1, dtype=torch.float64)
+    body = torch.linspace(0.1, 0.9, panel_count + 1, dtype=torch.float64)
     levels = torch.cat([tails, body, 1 - tails.flip(0)])
     quantiles = [dist.icdf(levels)]
     if hasattr(dist, "components"):
@@ -54,20 +54,20 @@ def angles() -> tuple[Tensor, Tensor]:
     return y, torch.full_like(y, 2 * math.pi / ANGLES)
 
 
-def on_the_line(dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
+def on_the_line(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     """Points and weights; where the support starts at 0, in log(y), since the density may be a
     power of y there.
     """
-    cuts = quantile_grid(dist, pieces)
+    cuts = quantile_grid(dist, panel_count)
     if dist.support_limits()[0] != 0:
         return panels(cuts)
     logs, weights = panels(cuts[cuts > 0].log())
     return logs.exp(), weights * logs.exp()
 
 
-def division(case: Case, dist: Distribution, pieces: int) -> tuple[Tensor, Tensor]:
+def division(case: Case, dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     """Points of the support and their weights in sums and integrals over it."""
-    divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, pieces)}
+    divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, panel_count)}
     y, weights = (
         divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
     )
@@ -75,11 +75,14 @@ def division(case: Case, dist: Distribution, pieces: int) -> tuple[Tensor, Tenso
 
 
 def mean_of(
-    case: Case, function: Callable[[Tensor], Tensor], dist: Distribution | None = None, pieces=80
+    case: Case,
+    function: Callable[[Tensor], Tensor],
+    dist: Distribution | None = None,
+    panel_count=80,
 ) -> Tensor:
     """E function(Y) of the row's distribution, or of `dist` of the same kind."""
     dist = case.dist() if dist is None else dist
-    y, weights = division(case, dist, pieces)
+    y, weights = division(case, dist, panel_count)
     density = dist.log_prob(y).exp()
     # A node that rounded onto the end of the support, where the density may be infinite, carries
     # next to nothing.
@@ -109,10 +112,10 @@ def crps_of_counts(case: Case, y: Tensor) -> Tensor:
     return _squared_distance(case.dist(), y, cuts[:-1], cuts[1:] - cuts[:-1])
 
 
-def crps_on_the_line(case: Case, y: Tensor, pieces: int = 80) -> Tensor:
+def crps_on_the_line(case: Case, y: Tensor, panel_count: int = 80) -> Tensor:
     """The integral of (cdf(t) - 1{t >= y})^2 dt."""
     return _squared_distance(
-        case.dist(), y, *panels(torch.cat([quantile_grid(case.dist(), pieces), y]).unique())
+        case.dist(), y, *panels(torch.cat([quantile_grid(case.dist(), panel_count), y]).unique())
     )
 
 

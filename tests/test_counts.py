@@ -23,7 +23,7 @@ def random(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def spread(least, most, seed, rows=ROWS):
+def log_uniform(least, most, seed, rows=ROWS):
     """Numbers of all magnitudes between these powers of ten."""
     return 10 ** (
         least + (most - least) * torch.rand(rows, generator=random(seed), dtype=torch.float64)
@@ -31,17 +31,17 @@ def spread(least, most, seed, rows=ROWS):
 
 
 def poissons(least=-8, most=12):
-    return dh.get_family("poisson").distribution(rate=spread(least, most, 1))
+    return dh.get_family("poisson").distribution(rate=log_uniform(least, most, 1))
 
 
 def negative_binomials(least=-3, most=8):
     family = dh.get_family("negative_binomial", parametrization="mean")
-    return family.distribution(mean=spread(least, most, 1), total_count=spread(-4, 6, 2))
+    return family.distribution(mean=log_uniform(least, most, 1), total_count=log_uniform(-4, 6, 2))
 
 
 def mixtures(least=-1, most=5):
     means, logits = (
-        spread(least, most, 3, 3 * ROWS).reshape(ROWS, 3),
+        log_uniform(least, most, 3, 3 * ROWS).reshape(ROWS, 3),
         torch.randn(ROWS, 3, generator=random()),
     )
     return dh.get_family("mixture", component="poisson", num_components=3).distribution(
@@ -58,7 +58,7 @@ def ensembles():
     shape = (4, ROWS)
     return ensemble(
         family.distribution(
-            total_count=spread(-1, 1, 4, 4 * ROWS).reshape(shape),
+            total_count=log_uniform(-1, 1, 4, 4 * ROWS).reshape(shape),
             logits=torch.zeros(shape).double(),
         )
     )
@@ -67,8 +67,8 @@ def ensembles():
 KINDS = [poissons, negative_binomials, mixtures, mixtures_near, ensembles]
 LEVELS = {
     "middle": torch.rand(ROWS, generator=random(5), dtype=torch.float64),
-    "low": spread(-13, -1, 6),
-    "high": 1 - spread(-9, -1, 7),
+    "low": log_uniform(-13, -1, 6),
+    "high": 1 - log_uniform(-9, -1, 7),
 }
 
 
@@ -242,7 +242,7 @@ def test_highest_density_is_that_of_the_fixed_number_of_steps(make, monkeypatch)
 
 
 def test_the_entropy_of_rare_and_of_many_events_is_right():
-    mean = spread(-9, 13, 1)
+    mean = log_uniform(-9, 13, 1)
     entropy = dh.get_family("poisson").distribution(rate=mean).entropy()
     rare, many = mean < 1e-5, mean > 3e3
     by_series = mean - mean * mean.log() + mean**2 * (math.log(2) / 2)
@@ -255,7 +255,7 @@ def test_the_entropy_of_rare_and_of_many_events_is_right():
 
 
 def test_the_entropy_of_geometric_counts_is_the_closed_form():
-    mean = spread(-6, 12, 1)
+    mean = log_uniform(-6, 12, 1)
     dist = dh.get_family("negative_binomial", parametrization="mean").distribution(
         mean=mean, total_count=1.0
     )
@@ -274,9 +274,9 @@ def test_entropy_and_crps_are_sums_over_all_counts(make):
     entropy = -(mass.exp() * mass.clamp(min=-700)).sum(0)
     torch.testing.assert_close(dist.entropy()[covered], entropy[covered], rtol=1e-11, atol=1e-13)
     for y in (0.0, 3.0, 50.0):
-        score = (cdf - (k >= y).double()).square().sum(0)
+        expected = (cdf - (k >= y).double()).square().sum(0)
         torch.testing.assert_close(
-            dist.crps(torch.tensor(y))[covered], score[covered], rtol=1e-9, atol=1e-11
+            dist.crps(torch.tensor(y))[covered], expected[covered], rtol=1e-9, atol=1e-11
         )
 
 
@@ -324,8 +324,8 @@ def test_the_mode_is_the_most_probable_count(make):
 def test_rates_that_are_no_ordinary_numbers_give_what_they_gave(rate, monkeypatch):
     dist = Poisson(torch.tensor([rate, 3.0], dtype=torch.float64))
     for q in (0.0, 1e-12, 0.5, 1 - 1e-12, 1.0, math.nan):
-        found, fixed = dist.icdf(q), by_halving(lambda q=q: dist.icdf(q), monkeypatch)
-        torch.testing.assert_close(found, fixed, rtol=1e-9, atol=0, equal_nan=True)
+        by_search, fixed = dist.icdf(q), by_halving(lambda q=q: dist.icdf(q), monkeypatch)
+        torch.testing.assert_close(by_search, fixed, rtol=1e-9, atol=0, equal_nan=True)
 
 
 @each("dtype", [torch.bfloat16, torch.float32, torch.float64])

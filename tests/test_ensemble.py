@@ -230,8 +230,8 @@ def test_vectors_have_the_moments_of_their_samples(case, generator):
     assert ((y.mean(0) - dist.mean).abs() < standard_error).all()
     deviation = y - y.mean(0)
     covariance = (deviation.unsqueeze(-1) * deviation.unsqueeze(-2)).mean(0)
-    spread = dist.stddev.unsqueeze(-1) * dist.stddev.unsqueeze(-2)
-    assert ((covariance - dist.covariance).abs() < 0.06 * spread).all()
+    scale = dist.stddev.unsqueeze(-1) * dist.stddev.unsqueeze(-2)
+    assert ((covariance - dist.covariance).abs() < 0.06 * scale).all()
     assert dist.covariance.diagonal(dim1=-2, dim2=-1).allclose(dist.variance)
 
 
@@ -260,13 +260,13 @@ def test_entropy_of_vectors_against_brute_force(generator):
 def test_rankings_against_all_orders(case, generator):
     members = members_of(case, generator)
     dist = ensemble(members)
-    orders = torch.tensor(list(itertools.permutations(range(4))))
-    log_probs = torch.stack([dist.log_prob(order.expand(ROWS, 4)) for order in orders])
+    rankings = torch.tensor(list(itertools.permutations(range(4))))
+    log_probs = torch.stack([dist.log_prob(ranking.expand(ROWS, 4)) for ranking in rankings])
     torch.testing.assert_close(log_probs.exp().sum(0), torch.ones(ROWS, dtype=torch.float64))
-    assert torch.equal(dist.mode, orders[log_probs.argmax(0)])
-    first = torch.stack([log_probs.exp()[orders[:, 0] == item].sum(0) for item in range(4)], -1)
+    assert torch.equal(dist.mode, rankings[log_probs.argmax(0)])
+    first = torch.stack([log_probs.exp()[rankings[:, 0] == item].sum(0) for item in range(4)], -1)
     torch.testing.assert_close(dist.top1, first)
-    places = orders.argsort(-1).double()
+    places = rankings.argsort(-1).double()
     torch.testing.assert_close(dist.expected_rank, log_probs.exp().mT @ places)
     exact = -(log_probs.exp() * log_probs).sum(0)
     assert ((dist.entropy() - exact).abs() < 0.05).all()
@@ -320,8 +320,8 @@ def test_the_divergence_between_ensembles_of_classes(generator):
 
 
 def test_rows_are_answered_a_few_at_a_time(generator):
-    loc, spread = torch.randn(2, 8, 100, generator=generator, dtype=torch.float64)
-    dist = ensemble(dh.get_family("student_t").distribution(df=4.0, loc=loc, scale=spread.exp()))
+    loc, log_scale = torch.randn(2, 8, 100, generator=generator, dtype=torch.float64)
+    dist = ensemble(dh.get_family("student_t").distribution(df=4.0, loc=loc, scale=log_scale.exp()))
     y = torch.randn(100, generator=generator, dtype=torch.float64)
     last = dist[95:]
     torch.testing.assert_close(dist.crps(y)[95:], last.crps(y[95:]), rtol=1e-12, atol=1e-12)
@@ -350,9 +350,9 @@ def test_crps_of_a_component_too_narrow_for_the_numbers_around_it():
 
 def test_crps_from_densities_is_that_from_cdfs(generator):
     """Heavy tails, members far apart and of very different widths."""
-    loc, spread = 5 * torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
+    loc, log_scale = 5 * torch.randn(2, 6, 3, generator=generator, dtype=torch.float64)
     dist = ensemble(
-        dh.get_family("student_t").distribution(df=1.6, loc=loc, scale=(spread / 3).exp())
+        dh.get_family("student_t").distribution(df=1.6, loc=loc, scale=(log_scale / 3).exp())
     )
     y = torch.zeros(3, dtype=torch.float64)
     nodes, weights = dist._nodes()

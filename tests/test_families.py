@@ -48,7 +48,7 @@ def test_class_probabilities_sum_to_one(case):
 def test_joint_density_integrates_to_one(case):
     dist = case.dist()
     offsets = torch.linspace(-9, 9, 81, dtype=torch.float64)
-    axes = [mean + spread * offsets for mean, spread in zip(dist.mean, dist.stddev, strict=True)]
+    axes = [mean + std * offsets for mean, std in zip(dist.mean, dist.stddev, strict=True)]
     grid = torch.cartesian_prod(*axes)
     cell = torch.stack([axis[1] - axis[0] for axis in axes]).prod()
     assert dist.log_prob(grid).exp().sum() * cell == pytest.approx(1, abs=1e-6)
@@ -58,10 +58,10 @@ def test_joint_density_integrates_to_one(case):
 @each("ranked", [1, 2, 4])
 def test_rankings_sum_to_one(case, ranked):
     items = case.event_shape[0]
-    orders = [
+    rankings = [
         order + (-1,) * (items - ranked) for order in itertools.permutations(range(items), ranked)
     ]
-    assert case.dist().log_prob(torch.tensor(orders)).exp().sum() == pytest.approx(1, abs=1e-12)
+    assert case.dist().log_prob(torch.tensor(rankings)).exp().sum() == pytest.approx(1, abs=1e-12)
 
 
 def scipy_agrees(case: Case, name: str) -> None:
@@ -227,12 +227,13 @@ def test_one_graph_serves_any_number_of_rows(case):
 
     compiled = torch.compile(loss, fullgraph=True, dynamic=True)
     for part in (slice(50), slice(33)):
-        found, expected = (function(features[part], y[part]) for function in (compiled, loss))
-        slopes, wanted = (
-            torch.autograd.grad(value, list(head.parameters())) for value in (found, expected)
+        value, expected = (function(features[part], y[part]) for function in (compiled, loss))
+        gradients, expected_gradients = (
+            torch.autograd.grad(loss_value, list(head.parameters()))
+            for loss_value in (value, expected)
         )
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(slopes, wanted, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-6)
 
 
 DISCRETE = [case for case in CASES if case.kind in ("binary", "count", "classes", "ranking")]

@@ -126,10 +126,10 @@ def test_the_fixed_steps_of_graphs_and_transforms_find_the_same(dist):
         new._store(**dict(zip(dist._names, parameters, strict=True)))
         return tuple(new.highest_density(0.9))
 
-    for found, expected in zip(
+    for end, expected in zip(
         torch.func.vmap(ends)(*values), dist.highest_density(0.9), strict=True
     ):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(end, expected, rtol=1e-9, atol=1e-15)
 
 
 def test_every_shape_and_precision_gets_the_answer_of_its_rows():
@@ -142,8 +142,8 @@ def test_every_shape_and_precision_gets_the_answer_of_its_rows():
             assert torch.equal(torch.stack(tuple(one)), expected[:, i, j])
     turned = Gamma(concentration.T, 1.5).highest_density(0.8)
     assert torch.equal(torch.stack(tuple(turned)), expected.mT)
-    wide = Gamma(concentration, 1.5).expand((4, 2, 3)).highest_density(0.8)
-    assert torch.equal(torch.stack(tuple(wide)), expected.unsqueeze(1).expand(2, 4, 2, 3))
+    repeated = Gamma(concentration, 1.5).expand((4, 2, 3)).highest_density(0.8)
+    assert torch.equal(torch.stack(tuple(repeated)), expected.unsqueeze(1).expand(2, 4, 2, 3))
     assert Gamma(torch.zeros(0, 3), 1.0).highest_density(0.8).upper.shape == (0, 3)
     single = Gamma(concentration.float(), 1.5).highest_density(0.8)
     assert single.lower.dtype == torch.float32
@@ -166,7 +166,7 @@ def test_intervals_do_not_depend_on_the_rows_beside_them_nor_on_how_many_there_a
 
 
 class Counted:
-    """Counts the quantiles and the log-densities that are asked for."""
+    """Counts the quantiles and log-densities that are computed."""
 
     quantiles = densities = 0
 

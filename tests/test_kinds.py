@@ -258,31 +258,27 @@ def guesses(tree: ast.AST, *, inside: bool = False) -> set[str]:
     """The expressions that tell the kind of a target by an attribute, a class or the name of a
     family.
     """
-    found = set()
+    expressions = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) >= 2:
             name, what = node.func.id, node.args[1]
             if name == "hasattr" or (name == "getattr" and len(node.args) == 3):
                 by_attribute = isinstance(what, ast.Constant) and what.value in TELLING
-                of_a_distribution = name == "hasattr" and ast.unparse(node.args[0]).split(".")[
-                    -1
-                ] in (
-                    "dist",
-                    "support",
-                )
+                owner = ast.unparse(node.args[0]).split(".")[-1]
+                of_a_distribution = name == "hasattr" and owner in ("dist", "support")
                 if by_attribute or of_a_distribution:
-                    found.add(ast.unparse(node))
+                    expressions.add(ast.unparse(node))
             elif name == "isinstance" and not inside:
                 names = {part.id for part in ast.walk(what) if isinstance(part, ast.Name)}
                 if names & OF_ONE_KIND:
-                    found.add(ast.unparse(node))
+                    expressions.add(ast.unparse(node))
         elif (
             isinstance(node, ast.Compare)
             and not inside
             and ast.unparse(node.left).endswith("family.name")
         ):
-            found.add(ast.unparse(node))
-    return found
+            expressions.add(ast.unparse(node))
+    return expressions
 
 
 @pytest.mark.parametrize(
@@ -302,14 +298,14 @@ def test_guesses_are_found(line):
 
 def test_nobody_guesses_the_kind_of_a_target():
     package = Path(dh.__file__).parent
-    found = set()
+    lines = set()
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package)
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        found |= {
+        lines |= {
             (place.as_posix(), line) for line in guesses(tree, inside=place.parts[0] in INSIDE)
         }
-    assert sorted(found - set(ALLOWED)) == [], (
+    assert sorted(lines - set(ALLOWED)) == [], (
         "ask dist.kind, family.kind, class_count or class_probs"
     )
-    assert sorted(set(ALLOWED) - found) == [], "allowed, and no longer there"
+    assert sorted(set(ALLOWED) - lines) == [], "allowed, and no longer there"

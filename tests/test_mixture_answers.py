@@ -32,8 +32,8 @@ def tensor(*values):
     return torch.tensor(values, dtype=F64)
 
 
-def members_of(family, generator, rows=20, members=6, spread=1.0):
-    raw = spread * torch.randn(
+def members_of(family, generator, rows=20, members=6, std=1.0):
+    raw = std * torch.randn(
         members, rows, dh.get_family(family).width(), generator=generator, dtype=F64
     )
     return dh.get_family(family).from_raw(raw)
@@ -43,11 +43,11 @@ def assert_is_quantile(dist, y, below, above, error=1e-12):
     """Of the smaller tail, to rounding; or y is next to where the cdf jumps over the level."""
     left = below <= above
     tail = torch.where(left, dist.log_cdf(y), dist.log_survival(y))
-    wanted = torch.where(left, below, above).log()
-    close = (tail - wanted).abs() <= error * (1 + wanted.abs() / 30)
+    log_level = torch.where(left, below, above).log()
+    close = (tail - log_level).abs() <= error * (1 + log_level.abs() / 30)
     before = y - 1e-14 * y.abs() - 1e-300
     jumps = (dist.cdf(before) <= below) & (dist.cdf(y + 1e-14 * y.abs()) >= below * (1 - 1e-12))
-    assert (close | jumps).all(), (y[~(close | jumps)], (tail - wanted)[~(close | jumps)])
+    assert (close | jumps).all(), (y[~(close | jumps)], (tail - log_level)[~(close | jumps)])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -105,7 +105,7 @@ def test_quantiles_against_mpmath(case):
                 (dist._quantile(1 - below, below), -1),
             ):
                 y = y.item()
-                # what two neighbouring numbers hold between them cannot be asked of either
+                # the probability between two neighbouring numbers belongs to neither
                 apart = abs(y) * 1e-15
                 assert (
                     tail(y - sign * apart, sign) * (1 - 1e-11)
@@ -122,10 +122,10 @@ def test_a_row_without_numbers_leaves_the_others_alone(kind, generator):
     whole, part = (ensemble(dh.get_family(kind).from_raw(some)) for some in (raw, broken))
     others = torch.arange(30) != 7
     for levels in (tensor(0.3), tensor(0.01, 0.3, 0.5, 0.99).unsqueeze(-1)):
-        found = part.icdf(levels)
-        assert found[..., 7].isnan().all()
+        quantiles = part.icdf(levels)
+        assert quantiles[..., 7].isnan().all()
         torch.testing.assert_close(
-            found[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10
+            quantiles[..., others], whole.icdf(levels)[..., others], rtol=1e-10, atol=1e-10
         )
 
 
@@ -261,11 +261,11 @@ class Counted:
     def count(self, monkeypatch, kind, name, shape_of):
         function = getattr(kind, name)
 
-        def counted(asked, y, *others):
+        def counted(owner, y, *others):
             before = self.numbers
-            answer = function(asked, y, *others)  # which may ask others in turn
+            answer = function(owner, y, *others)  # which may call others in turn
             points = y.shape if isinstance(y, torch.Tensor) else (*y.shape[:-1], 1, y.shape[-1])
-            self.numbers = before + torch.broadcast_shapes(shape_of(asked), points).numel()
+            self.numbers = before + torch.broadcast_shapes(shape_of(owner), points).numel()
             return answer
 
         monkeypatch.setattr(kind, name, counted)
@@ -284,7 +284,7 @@ CURVES = {
         torch.randn(4, 3, dtype=F64),
         tensor(0.1),
     ),
-    # by its own methods, and its score
+    # by its own methods, and its log_prob_and_grad
     "gamma": lambda: Gamma(torch.rand(4, 3, dtype=F64) + 0.5, tensor(2.0)),
     "a scale that underflowed": lambda: Normal(
         torch.zeros(4, 3, dtype=F64), tensor(1e-320, 1.0, 2.0).expand(4, 3)
@@ -315,6 +315,16 @@ def test_curves_are_the_densities_and_the_tails_of_the_components(kind):
     )
 
 
+def test_curves_of_gammas_take_the_densities_of_their_loss(monkeypatch):
+    """`log_prob_and_grad` costs less than `log_prob`."""
+    components = CURVES["gamma"]()
+    y = torch.tensor([0.3, 0.9, 5.0, 1.0], dtype=F64)
+    expected = components.log_prob(y.unsqueeze(-1)).exp().mT
+    curves = component_curves(torch.zeros(4, 3, dtype=F64), components)
+    monkeypatch.delattr(Gamma, "log_prob")
+    np.testing.assert_allclose(curves.densities(y.numpy()), expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.6])
 def test_the_shortest_interval_of_components_far_apart_is_in_the_greater_one(level):
     """It is the central interval of that component, at the level over its weight."""
@@ -325,11 +335,11 @@ def test_the_shortest_interval_of_components_far_apart_is_in_the_greater_one(lev
     torch.testing.assert_close(ends, 1e3 + torch.cat([-half, half]), rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("spread", [0.3, 1.0], ids=["members that agree", "members that do not"])
-def test_answers_take_few_evaluations(spread, monkeypatch, generator):
+@pytest.mark.parametrize("std", [0.3, 1.0], ids=["members that agree", "members that do not"])
+def test_answers_take_few_evaluations(std, monkeypatch, generator):
     generator.manual_seed(0)
     middle = torch.randn(1, 300, 3, generator=generator, dtype=F64)
-    raw = middle + spread * torch.randn(8, 300, 3, generator=generator, dtype=F64)
+    raw = middle + std * torch.randn(8, 300, 3, generator=generator, dtype=F64)
     dist = ensemble(dh.get_family("student_t").from_raw(raw))
     counted = Counted(monkeypatch, StudentT)
     levels = torch.arange(1, 20, dtype=F64).unsqueeze(-1) / 20
@@ -398,11 +408,11 @@ def test_roots_are_found_at_jumps_and_where_a_function_is_infinite():
 @pytest.mark.parametrize("has_rates", [True, False])
 def test_roots_of_smooth_functions_take_few_evaluations(has_rates):
     power = np.linspace(1.0, 5.0, 200)
-    asked = 0
+    evaluations = 0
 
     def function(y, element):
-        nonlocal asked
-        asked += len(y)
+        nonlocal evaluations
+        evaluations += len(y)
         e = power[element]
         rate = np.exp(-e * y) / e if has_rates else np.full_like(y, np.nan)
         return np.exp(e * y) - 2.0, rate
@@ -412,7 +422,7 @@ def test_roots_of_smooth_functions_take_few_evaluations(has_rates):
     known = np.stack([*np.full((9, 200), np.nan), ends[0], values[0], ends[1], values[1]])
     root = interpolated_roots(function, known, np.full(200, 1e-15), reach=np.full(200, 0.1))
     np.testing.assert_allclose(root, np.log(2) / power, rtol=1e-12)
-    assert asked < 200 * (8 if has_rates else 14)
+    assert evaluations < 200 * (8 if has_rates else 14)
 
 
 def test_peaks_are_found_by_both_ways():

@@ -33,14 +33,17 @@ PARAMETERS = {
 def both(name, dtype):
     """The distribution over a grid without and with gradients, and a target for each row."""
     targets = TARGETS[TARGETS.abs() <= math.pi] if name == "von_mises" else TARGETS
-    *given, y = (
+    *parameters, y = (
         part.reshape(-1).to(dtype)
         for part in torch.meshgrid(*PARAMETERS[name], targets, indexing="ij")
     )
     family = dh.get_family(name)
     names = list(family.parameters)
-    followed = [part.clone().requires_grad_() for part in given]
-    make = [family.make(**dict(zip(names, parts, strict=True))) for parts in (given, followed)]
+    differentiated = [part.clone().requires_grad_() for part in parameters]
+    make = [
+        family.make(**dict(zip(names, parts, strict=True)))
+        for parts in (parameters, differentiated)
+    ]
     return *make, y
 
 
@@ -54,15 +57,17 @@ def assert_alike(numbers, operations, dtype, absolute=0.0):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_answers_without_a_gradient_are_those_with_one(name, dtype):
-    plain, followed, y = both(name, dtype)
+    plain, differentiated, y = both(name, dtype)
     # the normal distribution's cdf and crps stay in single precision, where they are right
     # absolutely
     absolute = 1e-6 if name == "normal" and dtype == torch.float32 else 1e-290
     for question in ("cdf", "log_cdf", "log_survival"):
-        assert_alike(getattr(plain, question)(y), getattr(followed, question)(y), dtype, absolute)
-    assert_alike(plain.entropy(), followed.entropy(), dtype)
+        assert_alike(
+            getattr(plain, question)(y), getattr(differentiated, question)(y), dtype, absolute
+        )
+    assert_alike(plain.entropy(), differentiated.entropy(), dtype)
     for level in LEVELS.to(dtype):
-        assert_alike(plain.icdf(level), followed.icdf(level), dtype, 1e-290)
+        assert_alike(plain.icdf(level), differentiated.icdf(level), dtype, 1e-290)
 
 
 ORDINARY = {
@@ -78,16 +83,16 @@ ORDINARY = {
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", ORDINARY)
 def test_short_formulas_of_ordinary_numbers_are_the_methods(name, dtype):
-    """One number that is not ordinary among them makes all rows go by the method."""
+    """One number out of range makes the method compute all rows."""
     family = dh.get_family(name)
     targets = torch.tensor([0.0, 1e-30, 1e-4, 0.3, 0.69999, 1.0, 5.0, 60.0], dtype=torch.float64)
     if name in ("normal", "laplace"):
         targets = torch.cat([-targets, targets])
     parts = (torch.tensor(part, dtype=torch.float64) for part in ORDINARY[name])
-    *given, y = (
+    *parameters, y = (
         part.reshape(-1).to(dtype) for part in torch.meshgrid(*parts, targets, indexing="ij")
     )
-    dist = family.make(**dict(zip(family.parameters, given, strict=True)))
+    dist = family.make(**dict(zip(family.parameters, parameters, strict=True)))
     after = dist.map(lambda part: torch.cat([part, part[:1]]))
     for question in ("cdf", "log_cdf", "log_survival"):
         method = getattr(after, question)(
@@ -105,9 +110,9 @@ def test_short_formulas_of_ordinary_numbers_are_the_methods(name, dtype):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_scores_without_a_gradient_are_those_with_one(name):
-    plain, followed, y = both(name, torch.float64)
+    plain, differentiated, y = both(name, torch.float64)
     size = plain.stddev + (y - plain.mean).abs()
-    numbers, operations = plain.crps(y), followed.crps(y).detach()
+    numbers, operations = plain.crps(y), differentiated.crps(y).detach()
     alike = (numbers == operations) | (numbers - operations).isnan()
     assert (alike | ((numbers - operations).abs() <= 1e-12 * size)).all()
     assert numbers[y.isfinite() & operations.isfinite()].isfinite().all()
@@ -123,8 +128,8 @@ def test_answers_take_rows_that_are_spread_over_memory(name):
     some = len(y) // 2 * 2
     folded = lambda part: part[:some].reshape(2, -1).T  # noqa: E731
     dist, points = plain.map(folded), folded(y)
-    found = [dist.cdf(points), dist.log_cdf(points), dist.log_survival(points), dist.crps(points)]
-    for part, answer in zip(found, answers, strict=True):
+    results = [dist.cdf(points), dist.log_cdf(points), dist.log_survival(points), dist.crps(points)]
+    for part, answer in zip(results, answers, strict=True):
         assert torch.equal(part.nan_to_num(7), folded(answer).nan_to_num(7))
     assert torch.equal(dist.icdf(folded(levels)), folded(quantiles))
     assert torch.equal(plain[::2].cdf(y[::2]).nan_to_num(7), answers[0][::2].nan_to_num(7))

@@ -57,7 +57,7 @@ def check_numbers(case, dist, y) -> None:
 
 
 def check_slope(dist, y) -> None:
-    """The density is the slope of the cdf; not asked where a quantile rounds to an end of the
+    """The density is the slope of the cdf; not compared where a quantile rounds to an end of the
     support.
     """
     at = y[dist.log_prob(y).isfinite()].requires_grad_()
@@ -93,11 +93,11 @@ def relations_hold(data, case: Case) -> None:
     assert at_an_end or (dist.log_prob(y)[inside] <= dist.log_prob(dist.mode) + 1e-9).all()
     # A density with a pole at an end has mass where numbers are too coarse, or too large, for a sum
     # over y.
-    resolved = abs(float(mean_of(case, torch.ones_like, dist, pieces=60)) - 1) < 1e-8
+    resolved = abs(float(mean_of(case, torch.ones_like, dist, panel_count=60)) - 1) < 1e-8
     assert resolved or at_an_end
     if resolved:
         torch.testing.assert_close(
-            mean_of(case, lambda y: -dist.log_prob(y), dist, pieces=60),
+            mean_of(case, lambda y: -dist.log_prob(y), dist, panel_count=60),
             dist.entropy(),
             rtol=1e-6,
             atol=1e-6,

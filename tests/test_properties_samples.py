@@ -192,10 +192,10 @@ def gradient_is_that_of_the_expectation(case, function, y, weights) -> None:
 @each("case", rows(ON_A_LINE))
 def test_gradient_of_samples_is_that_of_the_expectation(case):
     dist = case.dist()
-    middle, spread = dist.median, (dist.interval(0.5)[1] - dist.interval(0.5)[0]).abs()
+    middle, width = dist.median, (dist.interval(0.5)[1] - dist.interval(0.5)[0]).abs()
 
     def function(y):
-        return torch.tanh((y - middle - 0.2 * spread) / spread)
+        return torch.tanh((y - middle - 0.2 * width) / width)
 
     gradient_is_that_of_the_expectation(case, function, *panels(quantile_grid(dist, 100)))
 
@@ -253,7 +253,7 @@ def test_energy_score_agrees_with_a_large_sample(case):
     terms = (x - y).norm(dim=-1) - 0.5 * (x - other).norm(dim=-1)
     scores = torch.stack(
         [dist.energy_score(y, 512, torch.Generator().manual_seed(seed)) for seed in range(20)]
-    )  # without bias, and with the spread that its docstring admits
+    )  # without bias, and with the error that its docstring admits
     error = math.hypot(float(scores.std()) / math.sqrt(20), float(terms.std()) / math.sqrt(200_000))
     assert abs(float(scores.mean() - terms.mean())) < 4 * error
     again = dist.energy_score(y, 512, torch.Generator().manual_seed(0))
@@ -270,24 +270,24 @@ def test_energy_score_of_one_output_is_its_crps():
 
 def test_ranking_equals_enumeration():
     dist = RANKINGS[0].dist()
-    orders = torch.tensor(list(itertools.permutations(range(4))))
-    p = dist.log_prob(orders).exp()
+    rankings = torch.tensor(list(itertools.permutations(range(4))))
+    p = dist.log_prob(rankings).exp()
     torch.testing.assert_close(p.sum(), torch.ones((), dtype=p.dtype))
     torch.testing.assert_close(dist.entropy(), -(p * p.log()).sum())
     torch.testing.assert_close(
-        dist.top1, torch.stack([p[orders[:, 0] == k].sum() for k in range(4)])
+        dist.top1, torch.stack([p[rankings[:, 0] == k].sum() for k in range(4)])
     )
-    assert torch.equal(dist.mode, orders[p.argmax()])
-    place = orders.argsort(-1)
+    assert torch.equal(dist.mode, rankings[p.argmax()])
+    place = rankings.argsort(-1)
     torch.testing.assert_close(dist.expected_rank, (p.unsqueeze(-1) * place).sum(0))
     for i, j in itertools.permutations(range(4), 2):
         torch.testing.assert_close(dist.pairwise[i, j], p[place[:, i] < place[:, j]].sum())
     other = RANKINGS[0].from_raw(torch.tensor([1.0, 0.5, -0.2, 0.0], dtype=torch.float64))
-    expected = (p * (p.log() - other.log_prob(orders))).sum()
+    expected = (p * (p.log() - other.log_prob(rankings))).sum()
     torch.testing.assert_close(kl_divergence(dist, other), expected)
     torch.manual_seed(2)
     code = dist.sample((20_000,)) @ torch.tensor([64, 16, 4, 1])
-    counts = [(code == c).sum().item() for c in orders @ torch.tensor([64, 16, 4, 1])]
+    counts = [(code == c).sum().item() for c in rankings @ torch.tensor([64, 16, 4, 1])]
     assert st.chisquare(counts, 20_000 * p.numpy() / p.sum().item()).pvalue > RARE
 
 

@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """How many numbers each question to a gamma distribution had for an answer, question -> one
     entry for each call.
     """
-    found: dict[str, list[int]] = defaultdict(list)
+    numbers: dict[str, list[int]] = defaultdict(list)
     depth = 0
 
     def counted(name: str, method: Callable) -> Callable:
@@ -53,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
             finally:
                 depth -= 1
             if not depth:  # not what one question asks for another
-                found[name].append(
+                numbers[name].append(
                     sum(map(torch.numel, result)) if isinstance(result, tuple) else result.numel()
                 )
             return result
@@ -62,7 +62,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
 
     for name in COUNTED:
         monkeypatch.setattr(Gamma, name, counted(name, getattr(Gamma, name)))
-    return found
+    return numbers
 
 
 def gamma(rows: int) -> tuple[dh.Distribution, torch.Tensor]:
@@ -133,10 +133,10 @@ def test_an_evaluation_asks_for_few_numbers_a_row(asked):
 
 def test_beside_a_baseline_every_score_is_asked_for_once(asked):
     (dist, y), (baseline, _) = gamma(100), gamma(100)
-    found = evaluate(dist, y, baseline=baseline.expand((100,)))
+    evaluation = evaluate(dist, y, baseline=baseline.expand((100,)))
     assert asked["crps"] == [100, 100]
-    crps = found.scores[""]["CRPS"].value
-    assert found.scores[""]["CRPS minus that of the baseline"].value == 0
+    crps = evaluation.scores[""]["CRPS"].value
+    assert evaluation.scores[""]["CRPS minus that of the baseline"].value == 0
     assert crps == pytest.approx(float(dist.crps(y).mean()), rel=1e-6)
 
 
@@ -154,8 +154,8 @@ def test_pictures_say_of_how_many_rows_they_are(tmp_path):
 
 def test_the_rows_of_pictures_move_nothing_else(monkeypatch):
     def verdicts() -> list:
-        found = evaluate(*gamma(500), features={"a": torch.arange(500) % 7})
-        return [verdict for verdict in found.verdicts if verdict.aspect != "sharpness"]
+        evaluation = evaluate(*gamma(500), features={"a": torch.arange(500) % 7})
+        return [verdict for verdict in evaluation.verdicts if verdict.aspect != "sharpness"]
 
     whole = verdicts()
     monkeypatch.setattr(Rows.pictured, "__defaults__", (None, 40))

@@ -1,4 +1,4 @@
-"""What any distribution can answer, whatever its family: densities, probabilities, quantiles, intervals and scores."""
+"""Distributions of any family: densities, probabilities, quantiles, intervals and scores."""
 
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution

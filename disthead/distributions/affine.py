@@ -13,16 +13,17 @@ __all__ = ["Affine"]
 
 
 class Affine(Wrapper):
-    """The distribution of Y = loc + scale * X, X from a base distribution and scale > 0.
+    """The distribution of Y = loc + scale * X, where X has a base distribution and scale > 0.
 
-    Its density is p_X((y - loc) / scale) / scale; every answer is the base's, carried over. A
-    location-scale family needs no wrapper: its `affine` gives a distribution of its own kind. Where
-    the base is discrete, probabilities do not change.
+    The density is p_X((y - loc) / scale) / scale. Where the base is discrete, the mass at
+    loc + scale * k is that of the base at k. The support is loc + scale * x for all x in the
+    support of the base. Location-scale families need no wrapper: their `affine` gives a
+    distribution of the same class.
 
     Args:
-        base: a distribution of one number, or of vectors.
-        loc: what is added, in the units of y, of shape batch, or batch + event for a vector.
-        scale: units of y for one unit of the base, positive, of the same shape.
+        base: a distribution of one number or of vectors.
+        loc: the shift, in the units of y, shape batch (or batch + event for vectors).
+        scale: units of y in one unit of the base, positive, of the same shape as `loc`.
 
     >>> from disthead.families.gamma import Gamma
     >>> Gamma(2.0, 1.0).affine(torch.tensor(10.0), torch.tensor(3.0)).mean
@@ -44,14 +45,13 @@ class Affine(Wrapper):
 
     @property
     def kind(self) -> Kind:
-        return "count" if self.base.kind == "binary" else self.base.kind  # in other units no event
+        return "count" if self.base.kind == "binary" else self.base.kind  # no longer 0 or 1
 
     def _to_base(self, y: Tensor) -> Tensor:
         x = (y - self.loc) / self.scale
         if not self.base.support.is_discrete:
             return x
-        # loc + scale * k was rounded when it was written down: what lies that close to it is the
-        # count k.
+        # loc + scale * k has been rounded: targets within that rounding are the count k.
         k = x.round()
         rounding = torch.finfo(y.dtype if y.is_floating_point() else x.dtype).eps
         close = (x - k).abs() <= 2 * rounding * ((y.abs() + self.loc.abs()) / self.scale + k.abs())
@@ -62,7 +62,7 @@ class Affine(Wrapper):
 
     @property
     def _log_volume(self) -> Tensor:
-        """log of the factor by which volume grows: the sum of log(scale) over an event, nothing for masses."""
+        """The sum of log(scale) over an event, for densities; 0 for masses."""
         dims = len(self.event_shape)
         per_coordinate = (
             torch.zeros_like(self.scale) if self.base.support.is_discrete else self.scale.log()
@@ -99,7 +99,7 @@ class Affine(Wrapper):
         return self.base.has_enumerate_support
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All outcomes, (count,) + batch; those of rows in different units differ."""
+        """All outcomes, shape (count,) + batch, in the units of each row."""
         return self._from_base(self.base.enumerate_support(expand))
 
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -169,10 +169,10 @@ class Affine(Wrapper):
     def energy_score(
         self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
     ) -> Tensor:
-        """E||Y - y|| - E||Y - Y'|| / 2 by samples, in these units; see `vector.energy_score`."""
+        """The energy score in the units of y, estimated by samples; see `scores.energy_score`."""
         return energy_score(self, y, samples, generator)
 
-    # What a mixture asks of its components.
+    # Methods that mixtures call on their components.
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         lower, upper = self.base.support_limits()
@@ -193,7 +193,7 @@ class Affine(Wrapper):
 
 
 class _Image(constraints.Constraint):
-    """The values loc + scale * x for x in the support of the base."""
+    """The support of an `Affine`: loc + scale * x for x in the support of the base."""
 
     def __init__(self, dist: Affine):
         self.dist = dist
@@ -211,7 +211,7 @@ Distribution._in_units = Affine
 
 @register_kl(Affine, Affine)
 def _kl_affine_affine(p: Affine, q: Affine) -> Tensor:
-    """The bases' own divergence where the units agree, since a change of units does not change it."""
+    """The divergence of the bases where the units agree, since units do not change it."""
     between_bases = kl_divergence(p.base, q.base)
     same = ((p.loc == q.loc) & (p.scale == q.scale)).expand(between_bases.shape)
     if isinstance(p.base, Continuous):

@@ -25,7 +25,7 @@ __all__ = [
     "root",
     "stored",
     "tensors",
-    "wide",
+    "to_double",
     "with_fused_loss",
 ]
 
@@ -38,21 +38,24 @@ CLASSES: tuple[Kind, ...] = ("binary", "classes", "ordinal")
 
 
 def tensors(*values: Any) -> list:
-    """Numbers, arrays and tensors as tensors of one floating dtype on one device, at least single precision; None stays None."""
+    """The values as tensors of one floating dtype, at least float32, on one device.
+
+    Args:
+        values: tensors, arrays, numbers or None, which stays None. The dtype is the widest floating
+            dtype of the tensors; the device is that of the first tensor with a dimension.
+    """
     values = tuple(
         value if isinstance(value, (Tensor, int, float, NoneType)) else as_tensor(value)
         for value in values
     )
-    given = [value for value in values if isinstance(value, Tensor)]
+    own = [value for value in values if isinstance(value, Tensor)]
     dtype = torch.get_default_dtype()
-    floating = [value.dtype for value in given if value.is_floating_point()]
+    floating = [value.dtype for value in own if value.is_floating_point()]
     if floating:
         dtype = torch.float32
         for other in floating:
             dtype = torch.promote_types(dtype, other)
-    device = next(
-        (value.device for value in given if value.ndim), given[0].device if given else None
-    )
+    device = next((value.device for value in own if value.ndim), own[0].device if own else None)
     return [
         None if value is None else torch.as_tensor(value, dtype=dtype, device=device)
         for value in values
@@ -60,10 +63,13 @@ def tensors(*values: Any) -> list:
 
 
 def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Tensor]:
-    """A positive parameter and its logarithm, either made from the other where only one is given.
+    """A positive parameter and its logarithm, each computed from the other where it is None.
 
     Both are kept because each is exact where the other is not: `log_value` where `value`
-    underflows, `value` where it is large and its logarithm rounds it.
+    underflows, `value` where it is large and its logarithm is rounded.
+
+    Raises:
+        TypeError: where both are None.
     """
     if value is None:
         if log_value is None:
@@ -73,13 +79,16 @@ def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Te
 
 
 def root(variance: Tensor) -> Tensor:
-    """The square root, whose gradient at 0 is 0 instead of infinite."""
+    """The square root, whose gradient at 0 is 0 instead of infinity."""
     none = variance == 0
     return torch.where(none, 0.0, torch.where(none, 1.0, variance).sqrt())
 
 
-def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
-    """The value in double precision, through its logarithm where it underflowed in its own."""
+def to_double(value: Tensor, log_value: Tensor | None = None) -> Tensor:
+    """The value in double precision, computed from its logarithm where the value underflowed.
+
+    Values on devices without double precision (mps) are returned as they are.
+    """
     if value.dtype == torch.float64 or value.is_mps:  # mps has no double precision
         return value
     if log_value is None:
@@ -89,10 +98,18 @@ def wide(value: Tensor, log_value: Tensor | None = None) -> Tensor:
 
 
 def quantiles(dist: "Distribution", levels: Tensor) -> Tensor:
-    """The quantiles at several levels (K,), of one number for each distribution of the batch, all asked for at once: (K, ...).
+    """The quantiles at several levels, by one call of `icdf`.
+
+    Args:
+        dist: a distribution of one number, or of independent numbers.
+        levels: probabilities, shape (K,).
+
+    Returns:
+        a tensor of shape (K,) + batch + event.
 
     >>> from disthead import get_family
-    >>> quantiles(get_family("exponential").distribution(rate=torch.ones(2)), torch.tensor([0.25, 0.5, 0.75]))
+    >>> waiting_time = get_family("exponential").distribution(rate=torch.ones(2))
+    >>> quantiles(waiting_time, torch.tensor([0.25, 0.5, 0.75]))
     tensor([[0.2877, 0.2877],
             [0.6931, 0.6931],
             [1.3863, 1.3863]])
@@ -102,7 +119,7 @@ def quantiles(dist: "Distribution", levels: Tensor) -> Tensor:
 
 
 def _are_indices(values: Any, labels: Sequence) -> bool:
-    """Whether they are no labels but numbers for them: in a tensor, or numbers where all labels are texts."""
+    """Whether the values are class indices: a tensor, or numbers where all labels are texts."""
     if isinstance(values, Tensor):
         return True
     return (
@@ -111,14 +128,14 @@ def _are_indices(values: Any, labels: Sequence) -> bool:
 
 
 def _dimensions_taken(index: Any) -> int:
-    """Of how many dimensions one part of an index chooses."""
+    """The number of dimensions that one part of an index consumes."""
     if index is None or index is ...:
         return 0
     return index.ndim if str(getattr(index, "dtype", "")).endswith("bool") else 1
 
 
 class stored:
-    """A parameter by a name that the base class gives to something derived: `mean = stored()`."""
+    """A descriptor for a parameter with the name of a property of the base: `mean = stored()`."""
 
     def __set_name__(self, owner: type, name: str):
         self.name = name
@@ -133,8 +150,8 @@ _SPECIAL = {
     "covariance": "only a vector of numbers has a matrix of covariances.",
     "marginals": "only a vector of numbers has coordinates.",
     "energy_score": "it scores vectors of numbers; crps(y) scores one number.",
-    "top1": "only orders of items have a first place.",
-    "pairwise": "only orders of items rank one before another.",
+    "top1": "only rankings of items have a first place.",
+    "pairwise": "only rankings of items place one before another.",
 } | dict.fromkeys(
     ("aleatoric", "epistemic", "expected_entropy", "mutual_information"),
     "one model cannot tell noise from what it does not know; only an ensemble of several can.",
@@ -142,18 +159,21 @@ _SPECIAL = {
 
 
 class LazyParameters(Protocol):
-    """What a distribution was made of, more exact than its rounded parameters, which are made when they are asked for.
+    """What the parameters of a distribution are computed from, when they are first used.
 
-    A head's distribution has raw outputs here, or features and weights (`disthead.likelihood`).
+    A head's distribution keeps its raw outputs (unconstrained parameters), or features and weights
+    (`disthead.likelihood`). These are more exact than parameters rounded to single precision.
     """
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the parameters."""
+        """The dtype of the parameters."""
         ...
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """The device of the parameters."""
+        ...
 
     @property
     def requires_grad(self) -> bool:
@@ -162,40 +182,44 @@ class LazyParameters(Protocol):
 
     @property
     def uses_fused_loss(self) -> bool:
-        """Whether `log_prob` answers."""
+        """Whether `log_prob` can be called."""
         ...
 
     def make(self) -> "Distribution":
-        """The distribution with its parameters."""
+        """The distribution with its parameters computed."""
         ...
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """log_prob and its gradient in one pass, where `uses_fused_loss`."""
+        """log_prob with its gradient in one pass; only where `uses_fused_loss`."""
         ...
 
     def affine(self, loc: Tensor, scale: Tensor) -> "LazyParameters":
-        """Of the distribution of loc + scale * y, where that is of the same kind."""
+        """Those of the distribution of loc + scale * y, where that has the same class."""
         ...
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "LazyParameters":
-        """The same with `function` applied to its tensors, as `Distribution.map` applies it to parameters."""
+        """The same with `function` applied to each tensor, as in `Distribution.map`."""
         ...
 
     def distribution(self) -> "Distribution":
-        """The distribution, whose parameters may be lazy."""
+        """The distribution, whose parameters may still be lazy."""
         ...
 
     def in_double(self) -> "Distribution":
-        """The distribution made anew, with every link computed in double precision."""
+        """The distribution with every link computed in double precision."""
         ...
 
 
 class _NotOffered(NotImplementedError, AttributeError):
-    """A question that other families answer; an AttributeError too, so that `hasattr` says no."""
+    """A method that only other families have; an AttributeError too, so that `hasattr` is False."""
 
 
 def with_fused_loss(log_prob: Callable) -> Callable:
-    """A `log_prob` that the fused loss of a head's raw outputs answers where that applies (`disthead.likelihood`)."""
+    """A decorator of `log_prob`: where it can, it calls the fused loss of a head's raw outputs.
+
+    The fused loss (`disthead.likelihood`) computes the value and its gradient in one pass. It is
+    used for targets of the shape of the batch (or one that expands to it) that need no gradient.
+    """
 
     @functools.wraps(log_prob)
     def answer(self: "Distribution", y: Tensor) -> Tensor:
@@ -218,7 +242,7 @@ def _expands(shape: Size, other: Size) -> bool:
 
 
 def closed_under_affine(affine: Callable) -> Callable:
-    """An `affine` whose distribution is of the same class, so that its parameters can stay lazy."""
+    """A decorator of an `affine` that returns the same class, so that parameters can stay lazy."""
 
     @functools.wraps(affine)
     def answer(self: "Distribution", loc: Tensor, scale: Tensor) -> "Distribution":
@@ -228,9 +252,9 @@ def closed_under_affine(affine: Callable) -> Callable:
         linked = self._linked
         if linked is None or not self._is_lazy or loc.requires_grad or scale.requires_grad:
             return affine(self, loc, scale)
-        wide = loc.ndim or scale.ndim
+        has_batch = loc.ndim or scale.ndim
         if (
-            wide
+            has_batch
             and torch.broadcast_shapes(loc.shape, scale.shape, self.batch_shape) != self.batch_shape
         ):
             return affine(self, loc, scale)
@@ -239,7 +263,7 @@ def closed_under_affine(affine: Callable) -> Callable:
     return answer
 
 
-# What takes targets or levels as its first argument, and so arrays, lists and numbers too.
+# Methods whose first argument is targets or levels: tensors, arrays, lists or numbers.
 _TAKES_VALUES = (
     "log_prob",
     "cdf",
@@ -259,7 +283,7 @@ _SELDOM_NUMBERS = frozenset({torch.bool, torch.complex32, torch.complex64, torch
 
 
 def _from_anything(method: Callable) -> Callable:
-    """The method for whatever `as_tensor` takes; Python's numbers come in the precision of the distribution."""
+    """The method for anything that `as_tensor` takes; numbers get the dtype of the distribution."""
 
     @functools.wraps(method)
     def answer(self: "Distribution", *arguments: Any, **options: Any) -> Any:
@@ -280,25 +304,24 @@ def _from_anything(method: Callable) -> Callable:
 
 
 class Distribution(TorchDistribution):
-    """A probability distribution: what a head returns and everything after it asks.
+    """A probability distribution: what a head returns and what every later stage takes.
 
     It is a Pyro distribution (`pyro.sample`, `mask`, `to_event`, `expand`) and so a torch
-    distribution, whose questions it answers completely:
+    distribution, with the complete set of methods
     `log_prob cdf log_cdf log_survival icdf mean median mode variance stddev entropy sample rsample
-    interval highest_density crps pit`. Where the mathematics has no answer the question raises
+    interval highest_density crps pit`. A method that is not defined mathematically raises
     NotImplementedError and says why.
 
-    Nothing is validated here, so that it runs without host synchronisation and under
-    `torch.compile`: parameter values are checked by `Family.distribution`, targets once, at the
-    data boundary, by `Family.check_target`.
+    Methods validate nothing, so that they run without host synchronisation and under
+    `torch.compile`. Parameter values are checked by `Family.distribution`, targets once, where the
+    data come in, by `Family.check_target`.
 
-    Subclasses call `_store` with their parameters; `parameter_dims` says how many trailing
-    dimensions of each belong to one distribution (1 for the logits of a categorical, 2 for a scale
-    matrix).
+    Subclasses call `_store` with their parameters. `parameter_dims` says how many trailing
+    dimensions of each parameter belong to one distribution (1 for the logits of a categorical, 2
+    for a scale matrix).
 
     Attributes:
-        kind: what one target is. Metrics, reports, recalibrations and predictions choose by it what
-            to do.
+        kind: what one target is. Metrics, reports, recalibrations and predictions depend on it.
 
             - "continuous": a number on the line or on part of it, with a density.
             - "count": a whole number.
@@ -306,12 +329,12 @@ class Distribution(TorchDistribution):
             - "binary": 0 or 1, where `probs` is the probability of 1.
             - "classes": the index of one of K classes without an order, each with its probability
               in `probs`.
-            - "ordinal": the same of classes in their order.
+            - "ordinal": the same for classes that have an order.
             - "ranking": item indices, best first.
-            - "vector": several numbers, dependent or independent; `marginals` is the distribution
-              of each.
-            - "mixed": a number with a density and, at some values, a probability, such as an amount
-              that is often 0.
+            - "vector": several numbers, dependent or independent; `marginals` holds the
+              distribution of each number.
+            - "mixed": a number that has a density and, at some values, a probability, such as an
+              amount that is often 0.
     """
 
     kind: Kind
@@ -319,8 +342,8 @@ class Distribution(TorchDistribution):
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
     class_labels: "Sequence | None" = None
-    # What `to_event` and `affine` make: `Independent` and `Affine`, which are built on this class
-    # and name themselves here.
+    # `Independent` and `Affine`, which `to_event` and `affine` make: they derive from this class
+    # and set themselves here.
     _independent: ClassVar[Any]
     _in_units: ClassVar[Any]
     _linked: "LazyParameters | None" = None
@@ -342,29 +365,39 @@ class Distribution(TorchDistribution):
         weight: Tensor | None = None,
         ignore_index: int | None = None,
     ) -> Tensor:
-        """Targets or levels as a tensor: tensors as they are, arrays, columns of a table, lists and numbers by `as_tensor`.
+        """Targets or levels as a tensor.
 
-        Where the classes have labels (`with_class_labels`), everything but a tensor holds labels,
-        and becomes their indices; numbers are indices where all labels are texts. Labels of rows of
-        weight 0 may be any, or missing; `ignore_index` stands for no class and stays as it is.
+        Tensors stay as they are; arrays, columns of a table, lists and numbers are converted by
+        `as_tensor`. Where the classes have labels (`with_class_labels`), everything but a tensor
+        holds labels, which become indices; numbers are indices where all labels are texts.
+
+        Args:
+            values: targets, or levels of quantiles.
+            name: what errors call the values.
+            weight: one weight for each row. Labels in rows of weight 0 may be unknown or missing.
+            ignore_index: a value that stands for no class and stays as it is.
 
         Raises:
-            TypeError: for what holds no numbers.
-            TargetError: for labels that are none of the classes', with rows.
+            TypeError: for values that are no numbers.
+            TargetError: for labels that belong to no class, naming rows.
         """
         if self.class_labels is not None and not _are_indices(values, self.class_labels):
             rows_left_out = None if weight is None else (weight == 0).cpu().numpy()
-            found = class_indices(
+            indices = class_indices(
                 values, self.class_labels, name, left_out=rows_left_out, ignore_index=ignore_index
             )
-            return found.to(self.device)
+            return indices.to(self.device)
         return as_tensor(values, name, dtype=self.dtype, device=self.device)
 
     def with_class_labels(self, labels: "Sequence | None") -> Self:
-        """The same distribution, whose targets may also be given by the labels of the classes, in their order; None by index alone.
+        """The same distribution, whose targets may also be labels of the classes.
+
+        Args:
+            labels: one label for each class, in order; None allows indices only.
 
         >>> from disthead import get_family
-        >>> dist = get_family("categorical", num_classes=2).distribution(probs=torch.tensor([0.25, 0.75]))
+        >>> animal = get_family("categorical", num_classes=2)
+        >>> dist = animal.distribution(probs=torch.tensor([0.25, 0.75]))
         >>> dist.with_class_labels(["cat", "dog"]).log_prob("dog").exp()
         tensor(0.7500)
         """
@@ -373,7 +406,7 @@ class Distribution(TorchDistribution):
         return new
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        """Keep the parameters under their names, broadcast against each other over the batch."""
+        """Set the parameters as attributes, broadcast over the batch."""
         batches = {
             name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()
         }
@@ -391,10 +424,10 @@ class Distribution(TorchDistribution):
         super().__init__(batch_shape, Size(event_shape), validate_args=False)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """The distribution with `function` applied to each parameter: `dist.map(torch.detach)`, `dist.map(lambda p: p.cpu())`.
+        """The distribution with `function` applied to each parameter: `dist.map(torch.detach)`.
 
-        The function may change the batch dimensions, which come first, and must leave the
-        parameter's own, which come last.
+        The function may change the batch dimensions, which come first. It must keep the dimensions
+        of the parameter itself, which come last.
         """
         if self._linked is not None and self._is_lazy:
             new: Self = self._linked.map(function).distribution()
@@ -411,13 +444,13 @@ class Distribution(TorchDistribution):
     def _lazy(
         cls, linked: LazyParameters, batch_shape: Size, event_shape: tuple[int, ...] = ()
     ) -> Self:
-        """A distribution whose parameters are made when they are first asked for."""
+        """A distribution whose parameters are computed when they are first used."""
         new = cls.__new__(cls)
         new._batch_shape, new._event_shape, new._linked = batch_shape, Size(event_shape), linked
         return new
 
     def _linked_to(self, linked: LazyParameters | None) -> Self:
-        """Remember what the parameters were made of, so that double precision can start from what is exact."""
+        """Keep what the parameters were computed from, for answers in double precision."""
         self._linked = linked
         return self
 
@@ -445,7 +478,13 @@ class Distribution(TorchDistribution):
         return self.map(lambda parameter: parameter.expand(batch_shape + parameter.shape[old:]))
 
     def to_event(self, reinterpreted_batch_ndims: int | None = None) -> "Distribution":
-        """Declare the last batch dimensions as one event of independent outputs, whose log-probabilities add up."""
+        """The distribution whose last batch dimensions are one event of independent outputs.
+
+        Log-probabilities of the outputs add up.
+
+        Args:
+            reinterpreted_batch_ndims: how many dimensions; None takes all.
+        """
         count = (
             len(self.batch_shape)
             if reinterpreted_batch_ndims is None
@@ -454,7 +493,12 @@ class Distribution(TorchDistribution):
         return self._independent(self, count) if count else self
 
     def affine(self, loc: Tensor, scale: Tensor) -> "Distribution":
-        """The distribution of `loc + scale * y`, with the exact change of variable; `scale` is positive."""
+        """The distribution of loc + scale * y, by the exact change of variable.
+
+        Args:
+            loc: shape batch, or batch + event for vectors.
+            scale: positive, of the same shape.
+        """
         return self._in_units(self, loc, scale)
 
     @property
@@ -465,12 +509,14 @@ class Distribution(TorchDistribution):
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the parameters."""
         if self._linked is not None:
             return self._linked.dtype
         return getattr(self, self._names[0]).dtype
 
     @property
     def device(self) -> torch.device:
+        """The device of the parameters."""
         if self._linked is not None:
             return self._linked.device
         return getattr(self, self._names[0]).device
@@ -486,12 +532,11 @@ class Distribution(TorchDistribution):
         return root(self.variance)
 
     def __getattr__(self, name: str):
-        # Reached only where there is no such attribute: parameters that nobody has asked for yet,
-        # and questions that some families alone can answer.
+        # Called only where there is no such attribute: for parameters that have not been computed
+        # yet, and for methods that only some families have.
         linked = self.__dict__.get("_linked")
         if linked is not None and self._is_lazy and not name.startswith("__"):
-            # With their gradient, though the first to ask may be one who needs none, such as
-            # `sample`.
+            # With gradients, even where the first use needs none, as in `sample`.
             with torch.set_grad_enabled(torch.is_grad_enabled() or linked.requires_grad):
                 self.__dict__.update(linked.make().__dict__ | {"_linked": linked})
             return getattr(self, name)
@@ -500,17 +545,29 @@ class Distribution(TorchDistribution):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples, sample_shape + batch + event, drawn with `generator`, or with torch's global one where none is given."""
+        """Samples of shape sample_shape + batch + event.
+
+        Args:
+            sample_shape: the shape in front of the batch.
+            generator: the source of random numbers; None takes torch's global one.
+        """
         with torch.no_grad():
             return self.rsample(sample_shape, generator)
 
     @property
     def has_enumerate_support(self) -> bool:
-        """Whether there are few enough outcomes for `enumerate_support`, by which Pyro sums discrete variables out."""
+        """Whether there are at most 65536 outcomes, so that Pyro can sum the variable out."""
         return self._outcomes() is not None
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All outcomes, (count,) + batch + event; without `expand` the batch dimensions have the size 1."""
+        """All outcomes, shape (count,) + batch + event.
+
+        Args:
+            expand: False keeps the batch dimensions at size 1.
+
+        Raises:
+            NotImplementedError: where `has_enumerate_support` is False.
+        """
         outcomes = self._outcomes()
         if outcomes is None:
             raise self._unanswered(
@@ -521,11 +578,11 @@ class Distribution(TorchDistribution):
         return outcomes.reshape(shape).expand(full) if expand else outcomes.reshape(shape)
 
     def _outcomes(self) -> Tensor | None:
-        """All outcomes of one distribution, (count,) + event, where there are few."""
+        """All outcomes of one distribution, (count,) + event; None where there are too many."""
         return None
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples with gradients, where `has_rsample`."""
+        """Samples with gradients by the parameters (reparametrised), where `has_rsample`."""
         raise self._unanswered(
             "rsample", "it has no samples that move with the parameters; use sample()."
         )
@@ -534,12 +591,12 @@ class Distribution(TorchDistribution):
         return NotImplementedError(f"{type(self).__name__} has no {question}: {reason}")
 
 
-MOST_OUTCOMES = 1 << 16  # that are enumerated
+MOST_OUTCOMES = 1 << 16  # of `enumerate_support`
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Wrapper(Distribution):
-    """A distribution made from `base`, whose parameters, precision and device are its own."""
+    """A distribution made from a `base`, with the parameters, dtype and device of the base."""
 
     base: Distribution
 

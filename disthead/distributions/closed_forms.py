@@ -1,9 +1,10 @@
-"""Answers in closed form by the library in C, where nothing but ordinary numbers is asked for.
+"""Closed forms computed by the C library, for concrete numbers within the usual range.
 
-A family's methods answer for any target, parameter and tensor. Nearly always nobody asks for more
-than numbers, no parameter has underflowed and no target is outside the support. Then the formula of
-the textbook will do (`special/answers.h`): in one pass, in double precision, without a condition in
-each row. So do the first derivatives of a quantile by parameters.
+The methods of a family hold for every target, parameter and tensor. Nearly always all values are
+concrete numbers, no parameter has underflowed and no target is outside the support. The textbook
+formula suffices then (`special/answers.h`): it takes one pass in double precision, without
+conditions for single rows. The first derivatives of quantiles by the parameters are such formulas,
+too.
 """
 
 import functools
@@ -23,20 +24,28 @@ Method = Callable[[Any, Tensor], Tensor]
 
 
 def closed_form(name: str, *parameters: str) -> Callable[[Method], Method]:
-    """A method of a `Univariate` about targets, answered by the library where all is ordinary, and by itself otherwise.
+    """A decorator: the method is computed by the C library where that can, else by its own body.
+
+    It decorates methods of a `Univariate` that take targets. The body is used where gradients are
+    needed, in graphs, on other devices, and outside of the range given in `answers.h`.
 
     Args:
-        name: of the answer in `answers.h`, which says what is ordinary.
-        parameters: the names of those that it takes, in its order.
+        name: the function in `answers.h`.
+        parameters: the names of the parameters that it takes, in its order.
     """
     return _answered(name, parameters, False)
 
 
 def quantile(name: str, *parameters: str) -> Callable[[Method], Method]:
-    """As `closed_form`, for a quantile of levels other than 0 and 1, with its gradient by the parameters.
+    """A decorator like `closed_form`, for quantiles, with gradients by the parameters.
 
-    The derivative by a parameter is the answer of that name after "_by_", by the logarithm of one
-    that is positive; it is 1 where there is no such answer.
+    The derivative by a parameter is the function `<name>_by_<parameter>` in `answers.h`, by the
+    logarithm of a positive parameter. Where there is no such function the derivative is 1. Levels
+    0 and 1 are left to the body of the method.
+
+    Args:
+        name: the function in `answers.h`.
+        parameters: the names of the parameters that it takes, in its order.
     """
     return _answered(name, parameters, True)
 
@@ -55,16 +64,16 @@ def _answered(
             )
             if dist is None:
                 return method(self, values)
-            given = [getattr(dist, parameter) for parameter in parameters]
-            is_followed = torch.is_grad_enabled() and any(
-                parameter.requires_grad for parameter in given
+            inputs = [getattr(dist, parameter) for parameter in parameters]
+            needs_grad = torch.is_grad_enabled() and any(
+                parameter.requires_grad for parameter in inputs
             )
-            if is_followed and not is_quantile:
+            if needs_grad and not is_quantile:
                 return method(self, values)
             result = _answer(
-                name, own if own == other or is_quantile else torch.float64, values, *given
+                name, own if own == other or is_quantile else torch.float64, values, *inputs
             )
-            if is_followed and result is not None:
+            if needs_grad and result is not None:
                 result = _with_gradient(name, parameters, method, dist, values, result)
             return method(self, values) if result is None else result
 
@@ -74,21 +83,21 @@ def _answered(
 
 
 def _in_memory(dist: Any, values: Tensor, parameters: tuple[str, ...]) -> Any | None:
-    """The distribution whose parameters the library can read; None where it cannot, or where more than that is asked for."""
+    """The distribution with parameters that the library can read; None where it cannot."""
     if is_tracing() or not is_on_host(values) or (values.requires_grad and torch.is_grad_enabled()):
         return None
-    # whose raw outputs are more exact than the parameters
+    # raw outputs are more exact than the parameters
     if dist._linked is not None and dist.dtype != torch.float64:
         dist = dist._linked.in_double()
     names = dist._names
-    for name in parameters:  # probabilities may stand for logits
+    for name in parameters:  # logits are not there where probabilities are stored
         if name not in names or not is_on_host(getattr(dist, name)):
             return None
     return dist
 
 
 def _answer(name: str, dtype: torch.dtype, values: Tensor, *others: Tensor) -> Tensor | None:
-    """The answer of the library; None where it has none for these numbers."""
+    """The result of the library; None where a number is out of its range."""
     shape = values.shape
     for other in others:
         if other.shape != shape:
@@ -100,18 +109,18 @@ def _answer(name: str, dtype: torch.dtype, values: Tensor, *others: Tensor) -> T
 def _with_gradient(
     name: str, parameters: tuple[str, ...], method: Method, dist: Any, q: Tensor, result: Tensor
 ) -> Tensor | None:
-    """The result, a quantile, with its gradient; None where that of a parameter does not go through its logarithm."""
-    given = [getattr(dist, parameter) for parameter in parameters]
+    """The quantile with its gradient; None where a parameter has none through its logarithm."""
+    own = [getattr(dist, parameter) for parameter in parameters]
     logs = [
         f"log_{parameter}" if f"log_{parameter}" in dist._names else parameter
         for parameter in parameters
     ]
-    # In single precision by the logarithm: the derivative by a small number may overflow.
+    # By the logarithm in single precision, where the derivative by a small number may overflow.
     names = logs if dist.dtype == torch.float32 else parameters
-    followed = [getattr(dist, parameter) for parameter in names]
+    differentiated = [getattr(dist, parameter) for parameter in names]
     if any(
-        own.requires_grad and not other.requires_grad
-        for own, other in zip(given, followed, strict=True)
+        value.requires_grad and not other.requires_grad
+        for value, other in zip(own, differentiated, strict=True)
     ):
         return None
 
@@ -122,14 +131,15 @@ def _with_gradient(
         by_log = f"{name}_by_{logs[place]}"
         if by_log not in ANSWERS:
             return grad
-        found = _answer(by_log, followed[place].dtype, q, *given, grad)
-        return found if found is None or names[place] == logs[place] else found.div_(given[place])
+        derivative = _answer(by_log, differentiated[place].dtype, q, *own, grad)
+        is_by_log = names[place] == logs[place]
+        return derivative if derivative is None or is_by_log else derivative.div_(own[place])
 
-    return _Quantile.apply(result, operations, slope, *followed)
+    return _Quantile.apply(result, operations, slope, *differentiated)
 
 
 class _Quantile(torch.autograd.Function):
-    """The result, differentiated once by the library, and oftener by the operations of the method."""
+    """A quantile: the library gives its first derivative, the method's operations the others."""
 
     @staticmethod
     def forward(ctx, result, operations, slope, *parameters):
@@ -139,10 +149,12 @@ class _Quantile(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        wanted = ctx.needs_input_grad[3:]
-        slopes = [None] * len(wanted)
+        needs_grad = ctx.needs_input_grad[3:]
+        slopes = [None] * len(needs_grad)
         if not torch.is_grad_enabled() and not is_tracing():
-            slopes = [ctx.slope(place, grad) if one else None for place, one in enumerate(wanted)]
-        if any(one and slope is None for one, slope in zip(wanted, slopes, strict=True)):
+            slopes = [
+                ctx.slope(place, grad) if one else None for place, one in enumerate(needs_grad)
+            ]
+        if any(one and slope is None for one, slope in zip(needs_grad, slopes, strict=True)):
             slopes = torch.func.vjp(ctx.operations, *ctx.saved_tensors)[1](grad)
         return None, None, None, *slopes

@@ -1,8 +1,8 @@
-"""The densities and the tails of all components of many mixtures at once, as plain numbers, without what a call of each would repeat.
+"""Densities and tail probabilities of all components of many mixtures, as NumPy arrays.
 
-A quantile, a mode or an integral asks the same components at many points. What depends on their
-parameters alone is computed once, and both answers share the distance from the middle. Arrays have
-the components in front and the rows last.
+A quantile, a mode or an integral evaluates the same components at many points. What depends on the
+parameters alone is computed once, and the density and the tail share the standardised distance.
+Components come before rows in all arrays: (K, n).
 """
 
 import inspect
@@ -30,18 +30,18 @@ __all__ = [
 
 BELOW, FAR_BELOW, ABOVE = range(3)  # P(Y <= y); the same where it is small; P(Y > y)
 Array = np.ndarray[Any, Any]
-# Up to twice the least normal number a scale counts as underflowed (`wide`, `ratio`).
+# A scale up to twice the least normal number counts as underflowed (`to_double`, `ratio`).
 _LEAST_SCALE = 3 * torch.finfo(torch.float64).tiny
-_LEAST_TAIL = 1e-280  # where SciPy still has all digits
-_MOST_DF = 1e15  # from here on t and the normal distribution agree to rounding
+_LEAST_TAIL = 1e-280  # the least probability for which SciPy has all digits
+_MOST_DF = 1e15  # above, t and normal distribution agree to rounding
 
 
 class ComponentCurves:
-    """The components of n mixtures, with their weights.
+    """Densities and tail probabilities of the K components of n mixtures, with their weights.
 
     Args:
-        weights: (K, n).
-        parts: what the components are computed from, each (K, n).
+        weights: shape (K, n).
+        parts: what the components are computed from, each of shape (K, n).
     """
 
     def __init__(self, weights: Array, *parts: Array):
@@ -49,20 +49,23 @@ class ComponentCurves:
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
-        """Of weights (K, n) and components of batch_shape (n, K); None where a parameter asks for more care than is taken here."""
+        """The curves of weights (K, n) and components of batch_shape (n, K).
+
+        None where a parameter is out of the range in which the formulas of this class are exact.
+        """
         raise NotImplementedError
 
     @property
     def reach(self) -> Array | None:
-        """How far all derivatives of the density tell what it does, (n,); None where it may have kinks."""
+        """The distance over which the density is smooth, (n,); None where it may have kinks."""
         return None
 
     def take(self, rows: Array) -> Self:
-        """Those of some rows."""
+        """The curves of some rows."""
         return type(self)(*(np.take(part, rows, 1) for part in (self.weights, *self.parts)))
 
-    def piece(self, rows: slice) -> Self:
-        """Those of neighbouring rows, which are not copied where that can be avoided."""
+    def chunk(self, rows: slice) -> Self:
+        """The curves of neighbouring rows, without a copy where possible."""
         return type(self)(
             *(np.ascontiguousarray(part[:, rows]) for part in (self.weights, *self.parts))
         )
@@ -72,7 +75,7 @@ class ComponentCurves:
         raise NotImplementedError
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
-        """The components' probabilities on that side of the points (..., n), see `tail_and_density`, and their densities."""
+        """The components' tail probabilities and densities (..., K, n) at points (..., n)."""
         raise NotImplementedError
 
     @property
@@ -81,17 +84,18 @@ class ComponentCurves:
         return self.weights.shape[1]
 
     def log_density(self, y: Array) -> Array:
-        """The logarithm of the density of the mixtures (points, n), at points of that shape."""
-        answer = np.empty(y.shape)
+        """The log-density of the mixtures at points (points, n), of the same shape."""
+        result = np.empty(y.shape)
         with np.errstate(all="ignore"):
-            for place, points in enumerate(y):  # whose numbers stay in the cache
-                answer[place] = np.log(_mean(self.weights, self.densities(points)))
-        return answer
+            for place, points in enumerate(y):  # one by one: intermediate results fit the cache
+                result[place] = np.log(_mean(self.weights, self.densities(points)))
+        return result
 
     def tail_and_density(self, y: Array, side: Array | None = None) -> tuple[Array, Array]:
-        """The probability of the mixtures on one side of the points (..., n), and their density there.
+        """The mixtures' probability on one side of the points, and their density, both (..., n).
 
         Args:
+            y: points, shape (..., n).
             side: `BELOW`, `FAR_BELOW` or `ABOVE` for each point; None is `BELOW` everywhere.
         """
         with np.errstate(all="ignore"):  # infinities and nan are answers
@@ -100,12 +104,12 @@ class ComponentCurves:
 
 
 class NormalCurves(ComponentCurves):
-    """Of locations and standard deviations times the root of 2."""
+    """Curves of normal components; parts are the locations and sqrt(2) times the scales."""
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
         loc, scale = _parameters(components, "loc", "scale")
-        return cls(weights, loc, math.sqrt(2) * scale) if _are_ordinary(scale) else None
+        return cls(weights, loc, math.sqrt(2) * scale) if _is_well_scaled(scale) else None
 
     @property
     def reach(self) -> Array:
@@ -135,19 +139,23 @@ class NormalCurves(ComponentCurves):
             np.negative(z, out=z)
         else:
             z *= np.where(side == ABOVE, 1.0, -1.0)[..., None, :]
-        tails = torch.from_numpy(z)  # whose erfc takes a tenth of SciPy's time
+        tails = torch.from_numpy(z)  # torch's erfc takes a tenth of SciPy's time
         torch.erfc(tails, out=tails)
         z *= 0.5
         return z, densities
 
 
 class StudentTCurves(ComponentCurves):
-    """Of degrees of freedom, locations, scales, scales times the root of df, and the densities at the middle."""
+    """Curves of Student's t components.
+
+    Parts are the degrees of freedom, the locations, the scales, scale * sqrt(df), and the densities
+    at the locations.
+    """
 
     @classmethod
     def of(cls, weights: Array, components: Any) -> Self | None:
         df, loc, scale = _parameters(components, "df", "loc", "scale")
-        if not _are_ordinary(scale) or not df.max(initial=0.0) < _MOST_DF:
+        if not _is_well_scaled(scale) or not df.max(initial=0.0) < _MOST_DF:
             return None
         height = components.log_prob(components.loc).exp().numpy().T
         return cls(weights, df, loc, scale, scale * np.sqrt(df), np.ascontiguousarray(height))
@@ -177,34 +185,36 @@ class StudentTCurves(ComponentCurves):
         return tails, self.densities(y)
 
 
-class _OfAnyKind(ComponentCurves):
-    """By the methods of the components, of batch_shape (n, K).
+class _GenericCurves(ComponentCurves):
+    """Curves of any components, computed by the methods of a distribution of batch_shape (n, K).
 
-    Densities, of which a search takes no more than the slope, by their `score` where the class has
-    one.
+    Densities come from `log_prob_and_grad` where the class has it, which costs less than
+    `log_prob`: a search takes no more than its slope from them.
     """
 
     def __init__(self, weights: Array, components: Any):
         super().__init__(weights)
         self.components = components
-        score = getattr(type(components), "score", None)
-        self.score_of = None if score is None else (score, _scored(components, score))
+        self.log_prob_and_grad = getattr(type(components), "log_prob_and_grad", None)
+        self.inputs: list[Any] = []
+        if self.log_prob_and_grad is not None:
+            self.inputs = _inputs(components, self.log_prob_and_grad)
 
     def take(self, rows: Array) -> Self:
         return type(self)(
             np.take(self.weights, rows, 1), rows_of(self.components, torch.from_numpy(rows))
         )
 
-    def piece(self, rows: slice) -> Self:
+    def chunk(self, rows: slice) -> Self:
         return type(self)(self.weights[:, rows], rows_of(self.components, rows))
 
     def densities(self, y: Array) -> Array:
-        if self.score_of is None:
+        if self.log_prob_and_grad is None:
             return _in_front(
                 self.components.log_prob(torch.from_numpy(y).unsqueeze(-1)).exp_().numpy()
             )
-        score, parameters = self.score_of
-        return np.exp(score(y[..., None, :], *parameters)[0])
+        log_density, *_ = self.log_prob_and_grad(torch.from_numpy(y[..., None, :]), *self.inputs)
+        return log_density.exp_().numpy()
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
         if side is None:
@@ -223,44 +233,45 @@ class _OfAnyKind(ComponentCurves):
         return _in_front(tails.reshape(*y.shape, -1)), self.densities(y)
 
 
-def _scored(components: Any, score: Any) -> list[Any]:
-    """The components' parameters (K, n) as their `score` takes them."""
-    parameters = []
-    for name in list(inspect.signature(score).parameters)[1:]:
-        value = _in_front(getattr(components, name).numpy())
-        has_log = f"log_{name}" in components._names
-        parameters.append(
-            Positive(value, 0.0, _in_front(getattr(components, f"log_{name}").numpy()))
-            if has_log
-            else value
-        )
-    return parameters
+def _inputs(components: Any, log_prob_and_grad: Any) -> list[Any]:
+    """The components' parameters (K, n) as `log_prob_and_grad` takes them."""
+    inputs: list[Any] = []
+    for name in list(inspect.signature(log_prob_and_grad).parameters)[1:]:
+        value = getattr(components, name).mT
+        if f"log_{name}" in components._names:
+            log_value = getattr(components, f"log_{name}").mT
+            inputs.append(Positive(value, 0.0, log_value))
+        else:
+            inputs.append(value)
+    return inputs
 
 
 def component_curves(
     log_weights: Tensor, components: Any, least: float = _LEAST_TAIL
 ) -> ComponentCurves:
-    """The curves of mixtures in double precision: log-weights (n, K), and components of batch_shape (n, K).
+    """The curves of the components of mixtures in double precision.
 
     Args:
-        least: the least probability that is asked for.
+        log_weights: shape (n, K).
+        components: a distribution of batch_shape (n, K).
+        least: the smallest tail probability that will be needed.
     """
     weights = np.ascontiguousarray(log_weights.exp().numpy().T)
     kind = getattr(components, "curves", None)
-    found = kind.of(weights, components) if kind is not None and least >= _LEAST_TAIL else None
-    return _OfAnyKind(weights, components) if found is None else found
+    curves = kind.of(weights, components) if kind is not None and least >= _LEAST_TAIL else None
+    return _GenericCurves(weights, components) if curves is None else curves
 
 
 def _parameters(components: Any, *names: str) -> list[Array]:
     return [np.ascontiguousarray(getattr(components, name).numpy().T) for name in names]
 
 
-def _are_ordinary(scale: Array) -> bool:
+def _is_well_scaled(scale: Array) -> bool:
     return bool(scale.min(initial=np.inf) >= _LEAST_SCALE and scale.max(initial=0.0) < np.inf)
 
 
 def _in_front(values: Array) -> Array:
-    """The components, which are last, before the rows."""
+    """The values with the components, which are last, moved before the rows."""
     return values.swapaxes(-1, -2)
 
 

@@ -1,4 +1,4 @@
-"""What mixtures of continuous distributions and of counts have in common."""
+"""`Components`: the base of mixtures, of continuous distributions and of counts."""
 
 import functools
 from collections.abc import Callable
@@ -13,24 +13,31 @@ from disthead.distributions.base import Distribution, closed_under_affine, with_
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
-__all__ = ["Components", "LogDensity", "few_rows_at_once", "gained", "own_name", "rows_of"]
+__all__ = [
+    "Components",
+    "LogDensity",
+    "component_name",
+    "few_rows_at_once",
+    "information_gain",
+    "rows_of",
+]
 
-# The quantiles of the components that divide the line into pieces on which everything about the
-# mixture is smooth.
+# Levels of the components' quantiles. They cut the line into panels on which the mixture is smooth.
 _TAILS = [10.0**-k for k in range(13, 1, -1)]
 _BODY = [0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97]
 _BELOW = _TAILS + _BODY + [1 - tail for tail in reversed(_TAILS)]
 _ABOVE = [1 - tail for tail in _TAILS] + [1 - level for level in _BODY] + _TAILS[::-1]
-_NUMBERS = 1 << 18  # of one intermediate result, which stays in the cache
+_CHUNK_ELEMENTS = 1 << 18  # of one intermediate result, which then fits the cache
 LogDensity = Callable[[Tensor, Tensor | None], Tensor]
-_MOST_RATIO = 80.0  # whose exponential is a number in single precision too
+_MOST_RATIO = 80.0  # its exponential is finite in single precision, too
 
 
 def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable[[Any], Tensor]]:
-    """A decorator: the answer is computed for so many rows at a time that its intermediate results stay in the cache.
+    """A decorator that computes a method of a mixture in chunks of rows that fit the cache.
 
     Args:
-        nodes: the points of each row and component; at each of them every component is evaluated.
+        nodes: the number of points for each row and component; every component is evaluated at
+            each of them.
     """
 
     def decorate(answer: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
@@ -38,7 +45,7 @@ def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable
         def answered(self: Any) -> Tensor:
             rows = self.batch_shape[0] if self.batch_shape else 0
             numbers = nodes * self.logits.shape[-1] * self.logits.numel() // max(rows, 1)
-            size = max(1, _NUMBERS // max(numbers, 1))
+            size = max(1, _CHUNK_ELEMENTS // max(numbers, 1))
             if rows <= size:
                 return answer(self)
             return torch.cat([answer(self[start : start + size]) for start in range(0, rows, size)])
@@ -49,39 +56,52 @@ def few_rows_at_once(nodes: int) -> Callable[[Callable[[Any], Tensor]], Callable
 
 
 def rows_of(components: Distribution, rows: "Tensor | slice") -> Distribution:
-    """The components, of batch_shape (n, K), of some of the n rows."""
+    """The components of some of n rows, from components of batch_shape (n, K)."""
     return components.map(lambda parameter: parameter[rows])
 
 
-def own_name(name: str) -> str:
-    """A parameter of the components beside the mixture's own logits."""
+def component_name(name: str) -> str:
+    """The name of a component's parameter in the mixture, which has logits and probs of its own."""
     return f"component_{name}" if name in ("logits", "probs") else name
 
 
-def gained(joint: Tensor, log_weights: Tensor) -> Tensor:
-    """The information of an outcome about its component, in nats (...), from the components' log weighted densities (..., K)."""
+def information_gain(joint: Tensor, log_weights: Tensor) -> Tensor:
+    """The information that an outcome gives about its component, in nats, shape (...).
+
+    It is the divergence of the component's probabilities given the outcome from the weights.
+
+    Args:
+        joint: log(weight_k p_k(y)), shape (..., K).
+        log_weights: shape (..., K).
+    """
     shares = joint.log_softmax(-1)
     return expected(shares.exp(), shares - log_weights)
 
 
 class Components:
-    """What mixtures of continuous distributions and of counts have in common."""
+    """A mixture p(y) = sum_k weight_k p_k(y); its classes derive from this and from the kind of y.
 
-    # normalised weights, of which a logit of -inf would not know its gradient
+    Args:
+        logits: unnormalised log-weights, shape (..., K).
+        components: a distribution of batch_shape (..., K).
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
+    """
+
+    # normalised weights, kept since a logit of -inf has no gradient
     given_probs: Tensor | None = None
 
     def __init__(
         self, logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
     ):
         exactly_one("a mixture", logits=logits, probs=probs)
-        given = torch.as_tensor(
+        weights = torch.as_tensor(
             probs if logits is None else logits, dtype=components.dtype, device=components.device
         )
-        shape = torch.broadcast_shapes(given.shape, components.batch_shape)
+        shape = torch.broadcast_shapes(weights.shape, components.batch_shape)
         if logits is None:
-            self.given_probs = (given / given.sum(-1, keepdim=True)).expand(shape)
-            given = log_probability(self.given_probs)
-        self.logits = given.expand(shape)
+            self.given_probs = (weights / weights.sum(-1, keepdim=True)).expand(shape)
+            weights = log_probability(self.given_probs)
+        self.logits = weights.expand(shape)
         self.components = (
             components if components.batch_shape == shape else components.expand(shape)
         )
@@ -93,6 +113,7 @@ class Components:
 
     @property
     def log_weights(self) -> Tensor:
+        """The logarithms of the weights, shape (..., K)."""
         return self.logits.log_softmax(-1) if self.given_probs is None else self.logits
 
     @property
@@ -101,7 +122,7 @@ class Components:
         return self.logits.softmax(-1) if self.given_probs is None else self.given_probs
 
     def _remade(self, function: Callable[[Tensor], Tensor], components: Distribution):
-        """The mixture of these components, with `function` applied to the weights."""
+        """The mixture of the components given, with `function` applied to the weights."""
         if self.given_probs is not None:
             return type(self)(None, components, probs=function(self.given_probs))
         return type(self)(function(self.logits), components)
@@ -113,7 +134,7 @@ class Components:
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
         of_components = {
-            own_name(name): constraint
+            component_name(name): constraint
             for name, constraint in self.components.arg_constraints.items()
         }
         return of_components | {"logits": constraints.real_vector, "probs": constraints.simplex}
@@ -121,7 +142,7 @@ class Components:
     @property
     def parameters(self) -> dict[str, Tensor]:
         return {"logits": self.logits} | {
-            own_name(name): value for name, value in self.components.parameters.items()
+            component_name(name): value for name, value in self.components.parameters.items()
         }
 
     def __repr__(self) -> str:
@@ -147,19 +168,23 @@ class Components:
         return self._remade(lambda weights: weights.to(components.dtype), components)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest end of the components' supports, of shape batch."""
         lower, upper = self.components.support_limits()
         return lower.amin(-1), upper.amax(-1)
 
-    # Probabilities. Double precision also keeps the gradient of a component alive that is far away:
-    # its weight is zero there, and what it is multiplied with must not overflow.
+    # Probabilities. Double precision also keeps the gradient of a distant component: its share is
+    # zero there, and the factor must not overflow.
 
     def _log_mean(self, values: Tensor) -> Tensor:
-        """log of the weighted mean of exp(values) over the components, with gradient zero where all of them vanish."""
+        """The logarithm of the weighted mean of exp(values) over the components.
+
+        Its gradient is zero where exp(values) is zero for all components.
+        """
         total, weights = log_sum_exp(self.log_weights + values), self.given_probs
         if weights is None or not torch.is_grad_enabled():
             return total
-        # A component of weight 0 adds nothing, but its weight has a gradient: its density over that
-        # of the mixture.
+        # A component of weight 0 adds nothing, but its weight has a gradient: the ratio of its
+        # density to that of the mixture.
         finite = total.isfinite().unsqueeze(-1)
         ratio = torch.where(finite, values - total.unsqueeze(-1), 0.0).clamp(max=_MOST_RATIO).exp()
         return total + (torch.where((weights == 0) & finite, weights, 0.0) * ratio).sum(-1)
@@ -182,7 +207,7 @@ class Components:
         return self._log_mean(self.components.log_survival(y.unsqueeze(-1)))
 
     def responsibilities(self, y: Tensor) -> Tensor:
-        """The probability of each component once y is known, shape (..., K)."""
+        """The probability of each component given y, shape (..., K)."""
         return (self.log_weights + self.components.log_prob(y.unsqueeze(-1))).softmax(-1)
 
     @property
@@ -191,20 +216,23 @@ class Components:
 
     @property
     def variance(self) -> Tensor:
-        """Law of total variance: the mean of the variances plus the variance of the means."""
+        """The mean of the components' variances plus the variance of their means."""
         between = self.components.mean - self.mean.unsqueeze(-1)
         return (self.probs * (self.components.variance + between.square())).sum(-1)
 
     @property
     @in_double
     def aleatoric(self) -> Tensor:
-        """The mean of the components' variances: of an ensemble, the noise in the data."""
+        """The mean of the components' variances: in an ensemble, the noise in the data."""
         return (self.probs * self.components.variance).sum(-1)
 
     @property
     @in_double
     def epistemic(self) -> Tensor:
-        """The variance of the components' means: of an ensemble, where its members disagree. With `aleatoric` it is `variance`."""
+        """The variance of the components' means: in an ensemble, the disagreement of its members.
+
+        The sum of `aleatoric` and `epistemic` is `variance`.
+        """
         return (self.probs * (self.components.mean - self.mean.unsqueeze(-1)).square()).sum(-1)
 
     @property
@@ -216,17 +244,17 @@ class Components:
     @property
     @in_double
     def mutual_information(self) -> Tensor:
-        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
+        """The mutual information of y and its component, in nats: entropy() - expected_entropy."""
         return self._mutual_information()
 
     @few_rows_at_once(400)
     def _mutual_information(self) -> Tensor:
         return self._expectation(
-            lambda y: gained(self.log_weights + self._log_densities(y), self.log_weights)
+            lambda y: information_gain(self.log_weights + self._log_densities(y), self.log_weights)
         )
 
     def _log_densities(self, y: Tensor) -> Tensor:
-        """Of the components at y."""
+        """The components' log-densities at y, shape (..., K)."""
         return self.components.log_prob(y.unsqueeze(-1))
 
     @torch.no_grad()
@@ -239,10 +267,10 @@ class Components:
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt.
 
-        The weighted mean of the components' own scores, less the integral of the variance of their
-        cdfs about the mixture's.
+        It has the units of y; lower is better. It is the weighted mean of the components' scores
+        minus the integral of the variance of their cdfs about that of the mixture.
         """
         return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
 
@@ -250,11 +278,11 @@ class Components:
         mean = (self.probs * cdfs).sum(-1, keepdim=True)
         return (self.probs * (cdfs - mean).square()).sum(-1)
 
-    # Peaks.
+    # Modes.
 
     def _breakpoints(self) -> Tensor:
         """Quantiles of all components from tail to tail, sorted, of shape (points, ...)."""
-        # an ensemble of mixtures: the pieces of all of them
+        # an ensemble of mixtures: the breakpoints of all of them
         if isinstance(self.components, Components):
             return self._by_component(self.components._breakpoints()).sort(0).values
         column = (-1,) + (1,) * self.logits.ndim
@@ -271,14 +299,17 @@ class Components:
     @torch.no_grad()
     @few_rows_at_once(2)
     def mode(self) -> Tensor:
-        """The highest peak: local searches around the highest points of a grid of the components' quantiles, modes and means."""
+        """The highest peak, found by local searches from the highest points of a grid.
+
+        The grid consists of the components' quantiles, modes and means.
+        """
         lower, upper = self.support_limits()
         grid = self._places()
         grid = torch.minimum(torch.maximum(self._on_grid(grid), lower), upper).sort(0).values
         log_density = self._log_density()
         height = log_density(grid, None).nan_to_num(-torch.inf, torch.inf, -torch.inf)
         before, behind = _neighbours(grid)
-        # Of points that coincide, as a component's mode and mean may, the first stands for all.
+        # The first of points that coincide, as a component's mode and mean may, stands for all.
         first = torch.cat([torch.ones_like(before[:1], dtype=torch.bool), _rises(grid)])
         peak = first & (height >= height.gather(0, before)) & (height >= height.gather(0, behind))
         peaks, best = torch.where(peak, height, -torch.inf).topk(
@@ -288,39 +319,42 @@ class Components:
         points, heights = (
             part.gather(0, around.flatten(0, 1)).unflatten(0, (3, -1)) for part in (grid, height)
         )
-        found = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
-        found = torch.cat([found, points[1]])
-        found = found.gather(
-            0, log_density(found, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)
+        summit = self._climb(points, torch.stack([heights[0], peaks, heights[2]]), log_density)
+        summit = torch.cat([summit, points[1]])
+        summit = summit.gather(
+            0, log_density(summit, None).nan_to_num(-torch.inf).argmax(0, keepdim=True)
         ).squeeze(0)
-        # A density without bound is highest at the end of the support itself.
+        # An unbounded density is highest at the end of the support itself.
         near = 1e-12 * (grid[-1] - grid[0])
-        found = torch.where(found - lower < near, lower, found)
-        return torch.where(upper - found < near, upper, found)
+        summit = torch.where(summit - lower < near, lower, summit)
+        return torch.where(upper - summit < near, upper, summit)
 
     def _log_density(self) -> LogDensity:
-        """Of points (points, ...), or of points (m,) of the rows with the given indices."""
+        """A function of points (points, ...), or of points (m,) and the indices of their rows."""
         return lambda y, rows: self.log_prob(y) if rows is None else self[rows].log_prob(y)
 
     def _places(self) -> Tensor:
-        """A grid for the search for peaks, (points, ...): between neighbours there should be one peak at most."""
+        """The grid (points, ...) of the search: at most one peak between neighbouring points."""
         special = (
             torch.stack([self.components.mode, self.components.mean]).to(self.dtype).nan_to_num(0.0)
         )
         return torch.cat([self._breakpoints(), self._by_component(special)])
 
     def _most_peaks(self) -> int:
-        """Around how many of the grid's highest points a peak is searched."""
+        """From how many of the highest points of the grid a local search starts."""
         return 4 * self.logits.shape[-1]
 
 
 def _rises(grid: Tensor) -> Tensor:
-    """Which points lie above the one before them by more than rounding, which might tell their heights apart the wrong way round."""
+    """Whether each point exceeds the one before it by more than rounding."""
     return grid[1:] - grid[:-1] > 8 * torch.finfo(grid.dtype).eps * grid[1:].abs()
 
 
 def _neighbours(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Of sorted points (points, ...) the indices of the last one below each and the first one above it, its own where there is none."""
+    """The indices of the next smaller and the next larger point, for sorted points (points, ...).
+
+    A point has its own index where there is none.
+    """
     index = (
         torch.arange(len(grid), device=grid.device)
         .reshape((-1,) + (1,) * (grid.ndim - 1))

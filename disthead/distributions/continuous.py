@@ -1,4 +1,4 @@
-"""`Continuous`: answers that every continuous distribution on the line can derive from its density and its cdf."""
+"""`Continuous`: what every continuous distribution on the line derives from density and cdf."""
 
 import math
 from collections.abc import Callable
@@ -18,25 +18,24 @@ from disthead.special.eager import are_plain_numbers, are_within
 
 __all__ = ["Continuous"]
 
-_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
+_LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # the smallest above 0
 
 
 class Continuous(Univariate):
     """A continuous distribution on the line, or on part of it.
 
-    Subclasses give `log_prob`, `cdf`, `log_cdf` and `log_survival` (exact in the tails) and the
-    mode. What follows is derived from these, in double precision; subclasses replace whatever has a
-    closed form.
+    Subclasses define `log_prob`, `log_cdf` and `log_survival` (exact in the tails) and the mode.
+    This class derives all other methods from these, in double precision; subclasses override those
+    that have a closed form. Every answer has the shape that target, level and batch broadcast to.
     """
 
     kind: Kind = "continuous"
     has_rsample = True
-    curves: type[ComponentCurves] | None = (
-        None  # what mixtures of this kind are computed by, where there is a quick way
-    )
+    # the faster way to compute mixtures of this class; None where there is none
+    curves: type[ComponentCurves] | None = None
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
-        """The ends of the support, infinite where it has none."""
+        """The lower and upper end of the support, of shape batch, infinite where unbounded."""
         lower = getattr(self.support, "lower_bound", -math.inf)
         upper = getattr(self.support, "upper_bound", math.inf)
         return self._constant(lower), self._constant(upper)
@@ -48,7 +47,7 @@ class Continuous(Univariate):
     def icdf(self, q: Tensor) -> Tensor:
         """The quantile: the y with cdf(y) = q, the ends of the support at q = 0 and 1.
 
-        Differentiable in q and in the parameters (implicit function theorem, first order).
+        It is differentiable in q and in the parameters, once (by the implicit function theorem).
         """
         exact = self._in_double()
         q = torch.as_tensor(q, device=self.device).to(exact.dtype)
@@ -61,12 +60,12 @@ class Continuous(Univariate):
         return Interval(*self._in_double()._quantile(below, above).to(self.dtype).unbind())
 
     def highest_density(self, level: float) -> Interval | Arc:
-        """The shortest interval that holds `level` of the probability; not differentiable.
+        """The shortest interval with the probability `level`; not differentiable.
 
         For a density with one peak it is the region of highest density: the density is equal at
-        both ends, or the interval begins at the end of the support from which the density falls.
-        Where it is highest at both ends of the support, as that of a beta distribution may be, the
-        interval lies at one of them.
+        both ends, or the interval starts at the end of the support from which the density falls.
+        Where the density is highest at both ends of the support, as it may be for a beta
+        distribution, the interval lies at one of them.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -76,15 +75,18 @@ class Continuous(Univariate):
         return Interval(lower.to(self.dtype), upper.to(self.dtype))
 
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
-        """The ends of `highest_density`, in double precision: by a search, unless there is an equation for one of them."""
+        """The ends of `highest_density` in double precision, found by a search."""
         return shortest_interval(self, level)
 
     def _standard(self) -> Standard | None:
-        """The distribution in units of its own, where it depends on a single shape then; None where there is no such form."""
+        """The standard form, which depends on one shape parameter; None where there is none."""
         return None
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples with gradients: the quantile of uniform numbers, differentiated implicitly (Figurnov et al. 2018)."""
+        """Samples with gradients: quantiles of uniform numbers, differentiated implicitly.
+
+        Source: Figurnov, Mohamed and Mnih 2018.
+        """
         exact = self._in_double()
         uniform = torch.rand(
             self._extended_shape(sample_shape),
@@ -96,11 +98,11 @@ class Continuous(Univariate):
         return exact._quantile(uniform, 1 - uniform).to(self.dtype)
 
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The probability integral transform cdf(y): uniform on (0, 1) where the distribution is true."""
+        """The probability integral transform cdf(y), uniform if y has this distribution."""
         return self.cdf(y)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """P(Y < y) and P(Y <= y), which agree for a continuous distribution."""
+        """P(Y < y) and P(Y <= y), which are equal for a continuous distribution."""
         value = self.cdf(y)
         return value, value
 
@@ -127,14 +129,14 @@ class Continuous(Univariate):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y.
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt.
 
-        Lower is better. Computed by quadrature over the quantiles on each side of y. Source:
-        Gneiting and Raftery 2007.
+        It has the units of y; lower is better. It is computed by quadrature over the quantiles on
+        each side of y. Source: Gneiting and Raftery 2007.
         """
         below, above = self.log_cdf(y).exp(), self.log_survival(y).exp()
         t, complement, weights = (_column(part, below.ndim) for part in tanh_sinh(161, below))
-        # A side without probability adds nothing; its quantiles would be infinite.
+        # A side without probability adds nothing, and its quantiles would be infinite.
         some_below, some_above = (
             torch.where(below > 0, below, 0.5),
             torch.where(above > 0, above, 0.5),
@@ -149,9 +151,10 @@ class Continuous(Univariate):
         return left + right
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E[function(Y)] by double-exponential rules over the quantiles on each side of the median, a likely kink.
+        """E[function(Y)] by double-exponential quadrature over the quantiles.
 
-        `function` takes points of shape (nodes, ...).
+        The rule is split at the median, where the integrand may have a kink. `function` takes
+        points of shape (nodes, ...).
         """
         t, complement, weights = (
             _column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0))
@@ -161,16 +164,16 @@ class Continuous(Univariate):
         return low + (weights * function(self._inside(self._quantile(far, near)))).sum(0)
 
     def _inside(self, y: Tensor) -> Tensor:
-        """y, or the number next to the end of the support that it was rounded to."""
+        """The values y, moved to the next number inside where they were rounded to an end."""
         lower, upper = self.support_limits()
         return torch.minimum(
             torch.maximum(y, torch.nextafter(lower, upper)), torch.nextafter(upper, lower)
         )
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
-        """The y with P(Y <= y) = below and P(Y > y) = above: of the two the smaller one carries the digits."""
+        """The y with P(Y <= y) = below and P(Y > y) = above; the smaller of both is exact."""
         if are_plain_numbers(below, above) and all(
-            are_within(tail, _LEAST) for tail in (below, above)
+            are_within(tail, _LEAST_PROBABILITY) for tail in (below, above)
         ):
             return self._inverse(below, above)
         interior = (below > 0) & (above > 0)
@@ -180,7 +183,7 @@ class Continuous(Univariate):
         return torch.where(interior, y, edge)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        """`_quantile` of probabilities other than 0 and 1: by a bracketed search, unless there is a closed form."""
+        """`_quantile` for probabilities other than 0 and 1, by a bracketed search."""
         below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
         log_below, log_above = below.log(), above.log()
         left = below <= above
@@ -195,10 +198,14 @@ class Continuous(Univariate):
     def _with_gradient(
         self, y: Tensor, log_below: Tensor | None = None, log_above: Tensor | None = None
     ) -> Tensor:
-        """y as the differentiable quantile at these log-probabilities, which are taken to be constant where not given.
+        """The quantile y with its gradient, by the implicit function theorem.
 
-        By the implicit function theorem, in the logarithm of the smaller tail, where nothing
-        underflows.
+        The equation is that of the logarithm of the smaller tail, which does not underflow.
+
+        Args:
+            y: the quantile, without a gradient.
+            log_below: log P(Y <= y); None where it is constant.
+            log_above: log P(Y > y); None where it is constant.
         """
         y = y.detach()
         if not self._is_differentiated(log_below, log_above):

@@ -1,4 +1,4 @@
-"""`Discrete`: answers that every distribution on the integers can derive from its mass and its cdf."""
+"""`Discrete`: what every distribution on the integers derives from its mass and its cdf."""
 
 import math
 from collections.abc import Callable
@@ -18,32 +18,33 @@ from disthead.special.eager import are_concrete, are_plain_numbers, are_within, 
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
-__all__ = ["OUTSIDE", "Discrete", "concentrated", "search_start", "sum_rule"]
+__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
-_NODES = 128  # of an integral over the rest
-_FEW_NODES = {1e4: 40, 1e5: 64}  # enough where it ends before that integer
-_FARTHEST = 2.0**1000  # integer that is looked for
-_LEAST_WIDTH = 16  # integers of a table: where all are improbable, their shares of a sum are not
-_ROWS = 128  # whose sums of so many terms stay in the cache
+_NODES = 128  # of the integral over the rest
+_FEW_NODES = {1e4: 40, 1e5: 64}  # enough nodes where the integral ends before that integer
+_FARTHEST = 2.0**1000  # the largest integer of a search
+_LEAST_WIDTH = 16  # integers of a table, also where all of them are improbable
+_ROWS = 128  # of one chunk of such sums, which then fits the cache
 _RUN_STEPS = 26  # halvings of the length of a run
-_LEAST = math.nextafter(0.0, 1.0)  # probability above 0
-OUTSIDE = 1e-18  # probability that a sum leaves out on either side
+_LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # the smallest above 0
+OUTSIDE = 1e-18  # the probability that a sum leaves out on either side
 
 
 class Discrete(Univariate):
     """A distribution on the integers, or on part of them.
 
-    Subclasses give `_log_mass(x)`, the logarithm of the mass carried to real x within the support,
-    `_log_cdf(k)` and `_log_survival(k)` at integers of the support, both exact in the tails,
-    further the mean, variance, mode and `sample`. What follows is derived from these, in double
-    precision; subclasses replace whatever has a closed form.
+    Subclasses define `_log_mass(x)`, the logarithm of the mass, continued to real x within the
+    support; `_log_cdf(k)` and `_log_survival(k)` at integers of the support, exact in the tails;
+    and the mean, variance, mode and `sample`. This class derives all other methods from these, in
+    double precision; subclasses override those that have a closed form. Every answer has the shape
+    that target, level and batch broadcast to.
 
-    Each answer has two ways. Where the numbers are concrete (`_is_plain`), searches end when they
-    have converged, and sums are over tables of masses (`mass_tables`); otherwise both take a fixed
-    amount of work. Subclasses that know more about their tails narrow the ranges of searches
-    (`_bracket`, `_reach`) and sums (`_bulk`), say where a search starts (`_start`), and give a
-    table of masses without special functions (`_masses`).
+    Each answer is computed in one of two ways. Where the numbers are concrete (`_is_plain`),
+    searches end when they have converged, and sums are over tables of masses (`mass_tables`).
+    Otherwise both take a fixed amount of work. Subclasses that know more about their tails narrow
+    the ranges of searches (`_bracket`, `_reach`) and of sums (`_bulk`), define where a search
+    starts (`_start`), and compute tables of masses without special functions (`_masses`).
     """
 
     kind: Kind = "count"
@@ -51,7 +52,7 @@ class Discrete(Univariate):
     _search_steps = 54  # halvings, from 2^53 integers to one
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest integer of the support, infinite where there is none."""
+        """The least and the largest integer of the support, of shape batch; infinite where none."""
         lower, upper = self._bounds()
         return self._constant(lower), self._constant(upper)
 
@@ -78,7 +79,7 @@ class Discrete(Univariate):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        """P(Y <= y), between integers as at the integer below."""
+        """P(Y <= y), a step function of real y."""
         return self._tail(self._cdf, y, 0.0, 1.0)
 
     def _cdf(self, k: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class Discrete(Univariate):
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        """log P(Y > y)."""
+        """The logarithm of P(Y > y)."""
         return self._tail(self._log_survival, y, 0.0, -torch.inf)
 
     def _tail(
@@ -104,8 +105,7 @@ class Discrete(Univariate):
         lower, upper = self.support_limits()
         inside = (k >= lower) & (k < upper)
         value = tail(torch.where(inside, k, lower))
-        # Of the dtype of k: a number would make it single, and the value, where it has no
-        # dimension, with it.
+        # Cast to the dtype of k: `where` of two numbers is single precision.
         outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(
             k.dtype
         )
@@ -113,19 +113,23 @@ class Discrete(Univariate):
 
     @torch.no_grad()
     def icdf(self, q: Tensor) -> Tensor:
-        """The quantile: the smallest integer k with cdf(k) >= q; the ends of the support at q = 0 and 1.
+        """The quantile: the smallest integer k with cdf(k) >= q; not differentiable.
 
-        Not differentiable. q counts as reached by a cdf(k) that differs from it by no more than the
-        rounding of q in its own precision, so that icdf(cdf(k)) is k.
+        It is the end of the support at q = 0 and 1. The comparison allows for the rounding of q in
+        its own precision, so that icdf(cdf(k)) is k.
         """
         exact = self._in_double()
-        given = q.dtype if isinstance(q, Tensor) else torch.float64
-        precision = torch.finfo(torch.promote_types(given, torch.float32)).eps
+        dtype = q.dtype if isinstance(q, Tensor) else torch.float64
+        precision = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
         q = torch.as_tensor(q, dtype=exact.dtype, device=self.device)
         above = 1 - q
         rounding = torch.minimum(q * (0.5 * precision + 1e-15), 0.25 * precision + 1e-15 * above)
         least = exact._least_by_search if exact._is_plain(q) else exact._least_by_halving
-        if are_plain_numbers(q) and are_within(q, _LEAST) and are_within(above, _LEAST):
+        if (
+            are_plain_numbers(q)
+            and are_within(q, _LEAST_PROBABILITY)
+            and are_within(above, _LEAST_PROBABILITY)
+        ):
             return least(q - rounding, q, above).to(self.dtype)
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
@@ -138,7 +142,10 @@ class Discrete(Univariate):
         return torch.where(interior, k, edge).to(self.dtype)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """The least k with cdf(k) >= target, about the quantile of `below` = 1 - `above`, by a fixed number of steps."""
+        """The least k with cdf(k) >= target, by a fixed number of steps.
+
+        The target is next to the level `below` = 1 - `above`, which brackets the search.
+        """
         upper = self.support_limits()[1]
         first, last = self._bracket(below, above)
         return integer_inverse(
@@ -146,18 +153,18 @@ class Discrete(Univariate):
         )
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """As `_least_by_halving`, for concrete numbers, by a search that ends when all rows have converged."""
+        """As `_least_by_halving`, for concrete numbers, by a search that ends on convergence."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         flat = self._flat(shape)
         target, below, above = (part.expand(shape).reshape(-1) for part in (target, below, above))
         lower, upper = flat._search_limits(below, above)
-        start, spread = flat._start(below, above)
+        start, per_probit = flat._start(below, above)
 
         def probability(k: Tensor, rows: Tensor) -> Tensor:
             return (flat if len(rows) == len(target) else flat[rows]).cdf(k)
 
-        found = integer_search(probability, target, lower, upper, start, spread).reshape(shape)
-        return torch.where(found < _FARTHEST, found, torch.nan)
+        k = integer_search(probability, target, lower, upper, start, per_probit).reshape(shape)
+        return torch.where(k < _FARTHEST, k, torch.nan)
 
     def _search_limits(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Integers between which the quantile of `below` = 1 - `above` lies."""
@@ -165,24 +172,27 @@ class Discrete(Univariate):
         return lower.clamp(-_FARTHEST, _FARTHEST), upper.clamp(-_FARTHEST, _FARTHEST)
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the search for a quantile starts, and how many integers one unit of the probit scale takes there."""
+        """Where the search for a quantile starts, and the number of integers in a probit unit."""
         first, _ = self._bracket(below, above)
         return first, torch.ones_like(first)
 
     def _columns(self, shape: Size, *values: Tensor) -> tuple[list[Tensor], Self]:
-        """The values (rows, columns), expanded to the shape, and the distributions (rows,) that the columns share."""
+        """The values, expanded to the shape, as (rows, columns); and the distributions (rows,).
+
+        The columns of a row belong to one distribution.
+        """
         batch = shape[len(shape) - len(self.batch_shape) :]
         size = shape[: len(shape) - len(self.batch_shape)].numel(), batch.numel()
         return [value.expand(shape).reshape(size).T for value in values], self._flat(batch)
 
     @torch.no_grad()
     def highest_density(self, level: float) -> Interval:
-        """The smallest run of integers that holds at least `level` of the probability, its first and its last.
+        """The shortest run of integers with at least the probability `level`; not differentiable.
 
-        It is made of the most probable integers, for a mass with one peak. With several peaks, in a
-        mixture, the most probable integers can fall into several runs: then it is the shortest one,
-        of those that start at one of 257 quantiles where the integers that carry probability are
-        many. Not differentiable.
+        The interval holds its first and its last integer. For a mass with one peak it consists of
+        the most probable integers. With several peaks, in a mixture, the most probable integers may
+        form several runs, and the interval is the shortest single run. Where many integers carry
+        probability, it is the shortest of the runs that start at one of 257 quantiles.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -202,9 +212,9 @@ class Discrete(Univariate):
         least, most = self.support_limits()
 
         def first(size: Tensor, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
-            """Where the `size` most probable integers begin: the next one on the right is no more probable."""
+            """The first of the `size` most probable integers."""
             below = lower - 1
-            # seven candidates at a time, since each call costs more than its numbers
+            # seven candidates at a time, since a call costs more than its arithmetic
             for _ in range(0, bits, 3):
                 k = below + ((upper - below) * eighths).floor()
                 last = torch.minimum(k + size, most)
@@ -220,8 +230,7 @@ class Discrete(Univariate):
             )
             / 8
         )
-        # The runs of each size are nested: as the sizes in question close in, so do their first
-        # integers.
+        # Runs of increasing size are nested, so the bracket of the size also brackets the start.
         short, long = torch.ones_like(least), self._width(level)
         short_start = self.mode.to(self.dtype)
         long_start = first(
@@ -243,24 +252,29 @@ class Discrete(Univariate):
         return long_start, long_start + long - 1
 
     def _width(self, level: float) -> Tensor:
-        """How many integers the central interval holds: the run sought is no longer."""
+        """The number of integers in the central interval, which bounds the length of the run."""
         lower, upper = self.interval(level)
         return upper - lower + 1
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
             "integers do not move continuously with the parameters. Use sample(), and log_prob "
-            "for a score-function"
-            " gradient"
+            "for a score-function gradient"
         )
         raise self._unanswered("rsample", reason)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """P(Y < y) and P(Y <= y), for the non-randomised integral transform of Czado, Gneiting and Held 2009."""
+        """P(Y < y) and P(Y <= y), for the non-randomised probability integral transform.
+
+        Source: Czado, Gneiting and Held 2009.
+        """
         return self.cdf(y.ceil() - 1), self.cdf(y)
 
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised integral transform P(Y < y) + v P(Y = y), v uniform: uniform if the distribution is true."""
+        """The randomised probability integral transform P(Y < y) + v P(Y = y), where v is uniform.
+
+        It is uniform on (0, 1) if y has this distribution.
+        """
         below, through = self.cdf_limits(y)
         v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
         return below + v * (through - below)
@@ -277,7 +291,10 @@ class Discrete(Univariate):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts (Gneiting and Raftery 2007)."""
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts.
+
+        Lower is better. Source: Gneiting and Raftery 2007.
+        """
         excess = self._sum(lambda k: (k - y).clamp(min=0) * self._log_mass(k).exp(), start=y.ceil())
         half_mean_difference = self._sum(
             lambda k: self._log_cdf(k).exp() * self._log_survival(k).exp()
@@ -291,18 +308,17 @@ class Discrete(Univariate):
         *values: Tensor,
         widest: int | None = None,
     ) -> Tensor:
-        """An answer for each row from the table of its masses, or by another function where that table would be wide.
+        """A result for each row, from a table of its masses unless that would be wide.
 
         Args:
-            of_table: takes the distributions of some rows, their masses (rows, width), the integers
-                (rows,) at which the tables begin, and the values (rows, columns); returns the
-                answers (rows, columns), or (rows,) without values.
-            of_wide: takes the distributions of other rows, the least and the greatest integer of
-                their tables (rows,), and the values; returns the same.
-            values: of a shape that broadcasts with the batch; all that belong to one distribution
-                are the columns of its row.
-            widest: a table that spans this many integers is wide; the family's own limit unless
-                given.
+            of_table: a function of the distributions of some rows, their masses (rows, width), the
+                integers (rows,) at which the tables start, and the values (rows, columns); it
+                returns results (rows, columns), or (rows,) without values.
+            of_wide: a function of the distributions of other rows, the least and the greatest
+                integer of their tables (rows,), and the values; it returns the same.
+            values: tensors that broadcast with the batch; those that belong to one distribution are
+                the columns of its row.
+            widest: a table of this many integers is wide; None takes the limit of the class.
         """
         shape = torch.broadcast_shapes(self.batch_shape, *(value.shape for value in values))
         columns, flat = self._columns(shape, *values)
@@ -310,31 +326,31 @@ class Discrete(Univariate):
         result = torch.empty_like(columns[0] if values else first)
         last = torch.maximum(last, first + _LEAST_WIDTH)
         widest = self._widest_table if widest is None else widest
-        groups, wide = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(first, last, widest, self._numbers_of_a_mass())
         for at, width in groups:
             part = flat[at]
             result[at] = of_table(
                 part, part._masses(first[at], width), first[at], *(column[at] for column in columns)
             )
-        for at in wide.split(_ROWS) if len(wide) else ():
+        for at in wide_rows.split(_ROWS) if len(wide_rows) else ():
             result[at] = of_wide(flat[at], first[at], last[at], *(column[at] for column in columns))
         return (result.T if values else result).reshape(shape)
 
-    _widest_table = 2048  # integers; beyond, sums take fewer terms than there are
+    _widest_table = 2048  # integers; wider sums skip terms
 
     def _numbers_of_a_mass(self) -> int:
-        """How many numbers of memory each mass of a table takes while it is computed."""
+        """How many numbers the computation of each mass of a table holds in memory."""
         return 1
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
-        """P(Y = first), P(Y = first + 1), ... of a batch of one dimension, (rows, width)."""
+        """P(Y = first), P(Y = first + 1), ..., (rows, width), of a batch with one dimension."""
         k = first[:, None] + torch.arange(width, dtype=first.dtype)
         column = self.map(lambda part: part.unsqueeze(1))
         most = column.support_limits()[1]
         return torch.where(k <= most, column._log_mass(torch.minimum(k, most)).exp(), 0.0)
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
-        """The entropy (rows,) where a table is too wide: by the masses at the nodes of `sum_rule`."""
+        """The entropy (rows,) where tables are too wide, from masses at the nodes of `sum_rule`."""
         widest = (last - first).max()
         nodes = next((nodes for limit, nodes in _FEW_NODES.items() if widest < limit), _NODES)
         distance, weight = sum_rule(last - first + 0.5, nodes)
@@ -350,16 +366,16 @@ class Discrete(Univariate):
         return entropy_of(masses, torch.where(k <= most, weight, 0.0).T)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Where to search for the smallest k with cdf(k) >= below = 1 - above; here in all of the support."""
+        """A bracket of the smallest k with cdf(k) >= below = 1 - above; by default the support."""
         lower, upper = self.support_limits()
         return lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """A wider bracket than `_bracket`, for less work."""
+        """A bracket that is wider than `_bracket` and costs less."""
         return self._bracket(below, above)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
-        """The range of a sum: next to no probability is outside."""
+        """The range of a sum, outside of which the probability is negligible (`OUTSIDE`)."""
         tail = self._constant(OUTSIDE)
         lower, upper = self._bracket(tail, tail)
         first = integer_inverse(self.log_cdf, tail.log(), lower, upper, self._search_steps)
@@ -377,11 +393,11 @@ class Discrete(Univariate):
         return self._sum(term)
 
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
-        """Sum of function(k) over the integers k >= start that carry probability, by a fixed number of terms.
+        """The sum of function(k) over k >= start in the range `_bulk`, by a fixed number of terms.
 
-        The first integers are taken one by one. The rest is an integral, once the function is
-        smooth from one integer to the next: by Gauss-Legendre in the logarithm of the distance,
-        with the correction of Euler and Maclaurin at the seam.
+        The first integers are taken one by one. The rest, where the function is smooth from one
+        integer to the next, is an integral by Gauss-Legendre quadrature in the logarithm of the
+        distance, with the Euler-Maclaurin correction where both meet.
         """
         with torch.no_grad():
             first, last = self._bulk()
@@ -396,12 +412,15 @@ class Discrete(Univariate):
 
 
 def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
-    """A rule for the sum of a function over the integers from 0 to `distance` (...): places and weights, (terms, ...).
+    """Nodes and weights, (terms, ...), for the sum of a function over the integers 0 ... distance.
 
-    The first integers are taken one by one; `count` Gauss-Legendre nodes stand for the rest.
+    The first integers are nodes of weight 1 each. Gauss-Legendre nodes stand for the rest.
+
+    Args:
+        distance: shape (...).
+        count: the number of Gauss-Legendre nodes.
     """
-    # What is left after the single terms is integrated in the logarithm of the distance, over this
-    # length.
+    # The integral after the single terms is over the logarithm of the distance and has this length.
     length = torch.log((distance / (_TERMS - 0.5)).clamp(min=1))
     singles = torch.arange(_TERMS + 2, dtype=length.dtype, device=length.device)
     weights = (singles < _TERMS).to(length.dtype)
@@ -423,14 +442,21 @@ def sum_rule(distance: Tensor, count: int = _NODES) -> tuple[Tensor, Tensor]:
 def search_start(
     mean: Tensor, stddev: Tensor, skewness: Tensor, below: Tensor, above: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """About where the quantile of `below` = 1 - `above` is, and how many integers one unit of the probit scale takes there.
+    """Approximate quantiles of counts, and how many integers one probit unit spans there.
 
-    Both are those of the gamma distribution with the same mean, variance and skewness, moved by
-    half an integer since its cdf meets that of the counts in the middle of their steps. Its
+    Both are those of the gamma distribution with the same mean, variance and skewness. It is
+    shifted by one half, because its cdf meets that of the counts in the middle of the steps. Its
     quantiles come from the approximation of Wilson and Hilferty (1931), or from SciPy where the
     concentration is small.
+
+    Args:
+        mean: shape (rows,), as all other arguments.
+        stddev: the standard deviation.
+        skewness: the third standardised moment.
+        below: levels of the quantiles.
+        above: 1 - below.
     """
-    skewness = skewness.clamp(min=1e-6)  # as good as none
+    skewness = skewness.clamp(min=1e-6)  # practically none
     concentration, scale = 4 / skewness.square(), stddev * skewness / 2
     shift = mean - 0.5 - concentration * scale
     left = below <= above
@@ -456,13 +482,19 @@ def search_start(
     )
 
 
-def concentrated(
+def bernstein_bounds(
     mean: Tensor, variance: Tensor, tail: Tensor | float, below: Tensor, above: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Integers with at most the probability `below` on their left and `above` on their right, for a count.
+    """Integers with at most the probability `below` to their left and `above` to their right.
 
-    By Bernstein's bounds: `tail` is a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 -
-    s tail)).
+    They are Bernstein's bounds, for counts. All arguments broadcast.
+
+    Args:
+        mean: the mean of the count.
+        variance: its variance.
+        tail: a length with log E exp(s (Y - mean)) <= s^2 variance / (2 (1 - s tail)).
+        below: a probability.
+        above: a probability.
     """
     depth = -above.log()
     lower = mean - (-2 * variance * below.log()).sqrt()

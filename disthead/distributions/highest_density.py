@@ -1,4 +1,7 @@
-"""The shortest interval that holds a given probability: of densities with one peak, with none, or with one at each end."""
+"""The shortest interval with a given probability, for densities on the line.
+
+Densities have one peak, none, or one at each end of the support.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -17,19 +20,23 @@ __all__ = ["shortest_interval"]
 
 _FIXED_STEPS = 10  # where the numbers are not concrete
 _MOST_STEPS = 60
-_ROWS = 4096  # at once, so that their intermediate results stay in the cache
-_CLOSE = 1e-6  # in log-odds: a last linear step of this length is off by its square
-_SMALL = 1e-280
-# log-odds beyond which the probability on one side is below the rounding of that on the other
-_FAR = 36.0
+_ROWS = 4096  # of one chunk, whose intermediate results fit the cache
+_LAST_STEP = 1e-6  # in log-odds: the error of a last linear step of this length is its square
+_NEXT_TO_ZERO = 1e-280
+# beyond these log-odds the probability on one side is below the rounding of that on the other
+_MAX_LOG_ODDS = 36.0
 
 
 @torch.no_grad()
 def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]:
-    """The ends of the shortest interval with the probability `level`, of a distribution in double precision.
+    """The ends of the shortest interval with the probability `level`, both of shape batch.
 
-    Concrete numbers are searched until they converge, most of them after four or five pairs of
-    quantiles; others, which may be traced, by a fixed number of steps.
+    The search ends on convergence for concrete numbers, mostly after four or five pairs of
+    quantiles, and after a fixed number of steps otherwise.
+
+    Args:
+        dist: a distribution in double precision.
+        level: the probability of the interval.
     """
     number = dist._constant(0.0)
     if not are_plain_numbers(number):
@@ -44,8 +51,8 @@ def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]
     rows = dist._flat()
     lower, upper = number.flatten().clone(), number.flatten().clone()
     for start in range(0, len(lower), _ROWS):
-        piece = slice(start, start + _ROWS)
-        _fill(rows[piece], 1 - level, lower[piece], upper[piece])
+        chunk = slice(start, start + _ROWS)
+        _fill(rows[chunk], 1 - level, lower[chunk], upper[chunk])
     return lower.reshape(number.shape), upper.reshape(number.shape)
 
 
@@ -71,10 +78,9 @@ def _fill(dist: "Univariate", outside: float, lower: Tensor, upper: Tensor) -> N
 
 
 def _at_an_end(dist: "Univariate", outside: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether the interval begins or ends with the support, and the shorter one of those that do.
+    """Whether the interval lies at an end of the support, and the shorter interval that does.
 
-    The density at that end is as high as at the other end of the interval then: no other interval
-    is denser.
+    It does where the density at that end is at least as high as at the other end of the interval.
     """
     limits, (first, last) = dist.support_limits(), _numbers_inside(dist)
     some = torch.full_like(first, outside)
@@ -90,29 +96,30 @@ def _at_an_end(dist: "Univariate", outside: float) -> tuple[Tensor, Tensor, Tens
 
 
 def _numbers_inside(dist: "Univariate") -> tuple[Tensor, Tensor]:
-    """Numbers next to the ends of the support; next to 0 one of which families can still take a fraction."""
+    """The numbers next to the ends of the support; next to 0 one that can still be divided."""
     first, last = dist.support_limits()
     after, before = torch.nextafter(first, last), torch.nextafter(last, first)
-    return torch.where(first == 0, _SMALL, after), torch.where(last == 0, -_SMALL, before)
+    return torch.where(first == 0, _NEXT_TO_ZERO, after), torch.where(
+        last == 0, -_NEXT_TO_ZERO, before
+    )
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A secant method for the interval whose ends are equally dense.
+    """A secant method for the interval with equal densities at both ends.
 
-    Against the log-odds of the probability below to that above the interval the difference of the
-    log-densities at its ends is nearly straight.
+    The variable is the log-odds of the probability below the interval to that above it. The
+    difference of the log-densities at the ends is nearly linear in it.
 
     Attributes:
-        first, last: the numbers next to the ends of the support, for which quantiles that round to
-            those ends are taken.
-        odds: the log-odds in question; `least` and `most` enclose those in search.
-        gap: log-density at the lower end less that at the upper one, negative where the interval
-            must move up.
-        slope: of the gap against the log-odds.
-        lower, upper, at_lower, at_upper: the ends, and their log-densities.
-        rests: whether the last step did not move the ends, as next to an end of the support, where
-            numbers are far apart.
+        first, last: the numbers next to the ends of the support, which stand for quantiles that
+            were rounded to the ends.
+        odds: the current log-odds; `least` and `most` bracket the solution.
+        gap: the log-density at the lower end minus that at the upper end; negative where the
+            interval must move up.
+        slope: the derivative of the gap by the log-odds.
+        lower, upper: the ends of the interval; `at_lower` and `at_upper` are their log-densities.
+        rests: whether the last step did not move the ends.
     """
 
     dist: "Univariate"
@@ -132,12 +139,14 @@ class _Search:
 
     @classmethod
     def begun(cls, dist: "Univariate", outside: float) -> Self:
-        """With as much probability below as above, and the slope that a normal distribution has there."""
+        """A search from the central interval, with the slope that a normal distribution has."""
         odds, (first, last) = dist._constant(0.0), _numbers_inside(dist)
         z = -ndtri(torch.full_like(odds, 0.5 * outside))
         slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
         lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
-        gap, least, most = _gap(at_lower, at_upper, odds, odds - _FAR - 1, odds + _FAR + 1)
+        gap, least, most = _gap(
+            at_lower, at_upper, odds, odds - _MAX_LOG_ODDS - 1, odds + _MAX_LOG_ODDS + 1
+        )
         return cls(
             dist,
             outside,
@@ -156,7 +165,7 @@ class _Search:
         )
 
     def step(self) -> Self:
-        after = (self.odds - self.gap / self.slope).clamp(-_FAR, _FAR)
+        after = (self.odds - self.gap / self.slope).clamp(-_MAX_LOG_ODDS, _MAX_LOG_ODDS)
         stays = (after >= self.least) & (after <= self.most)
         odds = torch.where(stays, after, 0.5 * (self.least + self.most))
         lower, upper, at_lower, at_upper = _ends_and_heights(
@@ -173,37 +182,37 @@ class _Search:
         )
 
     def take(self, rows: Tensor) -> Self:
-        """The search of these rows alone."""
+        """The search restricted to some rows."""
         numbers = [part[rows] for part in vars(self).values() if isinstance(part, Tensor)]
         return type(self)(self.dist[rows], self.outside, *numbers)
 
     def may_reach_an_end(self) -> Tensor:
-        """Not where the density at each end of the support is lower than at the ends in the middle: there it is lowest."""
+        """Whether the density at an end of the support is at least that at the opposite end."""
         return (self.dist.log_prob(self.first) >= self.at_upper) | (
             self.dist.log_prob(self.last) >= self.at_lower
         )
 
     def is_done(self) -> Tensor:
-        """Where the gap is next to nothing, or one of the probabilities does not matter any more."""
-        beyond = (self.most <= -_FAR) | (self.least >= _FAR)
-        return (self.gap.abs() <= _CLOSE * self.slope) | beyond | self.rests | self.gap.isnan()
+        """Whether the gap is small enough, or one of the tail probabilities is negligible."""
+        beyond = (self.most <= -_MAX_LOG_ODDS) | (self.least >= _MAX_LOG_ODDS)
+        return (self.gap.abs() <= _LAST_STEP * self.slope) | beyond | self.rests | self.gap.isnan()
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """The ends, after a last linear step where that is short."""
+        """The ends, after a last linear step if it is short."""
         step = -self.gap / self.slope
         share = self.outside * self.odds.sigmoid() * (-self.odds).sigmoid() * step
-        close = step.abs() <= _CLOSE
+        close = step.abs() <= _LAST_STEP
         lower = self.lower + torch.where(close, share * torch.exp(-self.at_lower), 0.0)
         upper = self.upper + torch.where(close, share * torch.exp(-self.at_upper), 0.0)
         first, last = self.dist.support_limits()
-        lower = torch.where((self.most <= -_FAR) & first.isfinite(), first, lower)
-        return lower, torch.where((self.least >= _FAR) & last.isfinite(), last, upper)
+        lower = torch.where((self.most <= -_MAX_LOG_ODDS) & first.isfinite(), first, lower)
+        return lower, torch.where((self.least >= _MAX_LOG_ODDS) & last.isfinite(), last, upper)
 
 
 def _ends_and_heights(
     dist: "Univariate", outside: float, odds: Tensor, first: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The interval's ends at these log-odds, and the log-densities there."""
+    """The ends of the interval at these log-odds, and their log-densities."""
     below, above = outside * odds.sigmoid(), outside * (-odds).sigmoid()
     lower, upper = dist._inverse(below, 1 - below), dist._inverse(1 - above, above)
     return (
@@ -217,7 +226,7 @@ def _ends_and_heights(
 def _gap(
     at_lower: Tensor, at_upper: Tensor, odds: Tensor, least: Tensor, most: Tensor
 ) -> tuple[Tensor, ...]:
-    """The difference of the log-densities, and the log-odds that enclose those in search once it is known."""
+    """The difference of the log-densities, and the bracket of the log-odds that follows from it."""
     gap = (at_lower - at_upper).clamp(-700, 700)
     moves_up = gap < 0
     return gap, torch.where(moves_up, odds, least), torch.where(moves_up, most, odds)

@@ -1,4 +1,4 @@
-"""`Independent`: several outputs that do not depend on each other, as one event."""
+"""`Independent`: several independent outputs as one event."""
 
 import torch
 from torch import Size, Tensor
@@ -11,14 +11,18 @@ __all__ = ["Independent", "class_count", "class_probs", "each_output"]
 
 
 class Independent(Wrapper):
-    """The last batch dimensions of a distribution as one event: log-probabilities and entropies add up over them.
+    """Several independent outputs as one event: p(y) is the product of the outputs' p(y_i).
 
-    What is about one number (cdf, icdf, crps, pit, interval ...) is answered for each output by
-    itself, with shape batch + event; `energy_score` scores all outputs together.
+    log_prob and entropy are sums over the event, of shape batch. Methods for a single number (cdf,
+    icdf, crps, pit, interval ...) answer for each output, with shape batch + event; `energy_score`
+    scores the whole event.
 
     Args:
         base: the distribution of each output, with batch_shape batch + event.
-        count: how many of the last batch dimensions make up the event.
+        count: how many of the last batch dimensions of the base form the event.
+
+    Raises:
+        ValueError: for a count that exceeds the batch dimensions of the base.
 
     >>> from disthead.families.normal import Normal
     >>> Independent(Normal(torch.zeros(5, 2), 1.0), 1).log_prob(torch.zeros(5, 2)).shape
@@ -52,8 +56,8 @@ class Independent(Wrapper):
         return constraints.independent(self.base.support, self.count)
 
     def __getattr__(self, name: str):
-        # Parameters and special questions of the base (loc, num_classes, brier ...), each output's
-        # own.
+        # Parameters and methods that only some families have (loc, num_classes, brier ...), for
+        # each output.
         if name.startswith("_") or name == "base":
             raise AttributeError(name)
         return getattr(self.base, name)
@@ -79,7 +83,7 @@ class Independent(Wrapper):
         return Independent(self.base, self.count + count) if count else self
 
     def affine(self, loc: Tensor, scale: Tensor) -> "Independent":
-        """The distribution of `loc + scale * y`, one loc and scale for each output or for all."""
+        """The distribution of loc + scale * y, with a loc and scale for each output or for all."""
         return Independent(self.base.affine(loc, scale), self.count)
 
     def _in_double(self) -> "Independent":
@@ -95,29 +99,30 @@ class Independent(Wrapper):
         return self._add_up(self.base.entropy())
 
     def _outcomes(self) -> Tensor | None:
-        """Those of all outputs together: every combination."""
-        each, size = (
-            self.base._outcomes(),
-            self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel(),
-        )
-        if each is None or len(each) ** size > MOST_OUTCOMES:
+        """Every combination of the outcomes of all outputs."""
+        outcomes = self.base._outcomes()
+        size = self.base.batch_shape[len(self.base.batch_shape) - self.count :].numel()
+        if outcomes is None or len(outcomes) ** size > MOST_OUTCOMES:
             return None
-        index = torch.arange(len(each) ** size, device=self.device).unsqueeze(-1)
-        digits = (
-            index // len(each) ** torch.arange(size - 1, -1, -1, device=self.device) % len(each)
-        )
-        return each[digits].reshape(-1, *self.event_shape)
+        index = torch.arange(len(outcomes) ** size, device=self.device).unsqueeze(-1)
+        powers = len(outcomes) ** torch.arange(size - 1, -1, -1, device=self.device)
+        digits = index // powers % len(outcomes)
+        return outcomes[digits].reshape(-1, *self.event_shape)
 
     def energy_score(
         self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
     ) -> Tensor:
-        """E||Y - y|| - E||Y - Y'|| / 2 of all outputs together, by samples; see `vector.energy_score`."""
+        """The energy score of the whole event, estimated by samples; see `scores.energy_score`.
+
+        Raises:
+            NotImplementedError: for several directions.
+        """
         if self.event_shape.numel() > 1:
             self._need_a_line("energy_score", "crps(y) of each one")
         return energy_score(self, y, samples, generator)
 
     def _need_a_line(self, question: str, remedy: str) -> None:
-        """Refuse directions, between which there is no straight line."""
+        """Raise for directions, between which there is no straight distance."""
         if self.base.kind == "direction":
             reason = (
                 "directions that differ by a turn are the same, so no straight distance "
@@ -153,7 +158,7 @@ class Independent(Wrapper):
 
     @property
     def covariance(self) -> Tensor:
-        """Covariance of the outputs, one dimension of them: the variances on a diagonal."""
+        """The covariance of outputs in one dimension: a diagonal matrix of their variances."""
         if len(self.event_shape) != 1:
             raise self._unanswered(
                 "covariance",
@@ -173,7 +178,10 @@ Distribution._independent = Independent
 
 
 def each_output(dist: Distribution) -> Distribution:
-    """The distribution of each independent output, with batch_shape batch + outputs; any other distribution as it is.
+    """The distribution of each output of an `Independent`; other distributions are returned as is.
+
+    Returns:
+        a distribution with batch_shape batch + outputs.
 
     >>> from disthead.families.normal import Normal
     >>> each_output(Normal(torch.zeros(5, 2), 1.0).to_event(1)).kind
@@ -183,7 +191,7 @@ def each_output(dist: Distribution) -> Distribution:
 
 
 def class_count(dist: Distribution) -> int:
-    """The number of classes that each output is one of; 0 where it is none.
+    """The number of classes of each output; 0 for a target that is no class.
 
     >>> from disthead import get_family
     >>> class_count(get_family("bernoulli").distribution(probs=0.25))
@@ -196,7 +204,11 @@ def class_count(dist: Distribution) -> int:
 
 
 def class_probs(dist: Distribution, dtype: torch.dtype | None = None) -> Tensor:
-    """The probability of each class, shape (..., K), of a distribution of classes or of several independent ones.
+    """The probability of each class, shape (..., K).
+
+    Args:
+        dist: a distribution of classes, or of several independent ones.
+        dtype: the dtype of the result; None takes that of the distribution.
 
     >>> from disthead import get_family
     >>> class_probs(get_family("bernoulli").distribution(probs=0.25))

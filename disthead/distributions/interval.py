@@ -1,4 +1,4 @@
-"""`Interval` and `Arc`: what `interval` and `highest_density` return, two ends that say whether a target lies between them."""
+"""`Interval` and `Arc`: the pairs of ends that `interval` and `highest_density` return."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ __all__ = ["Arc", "Interval"]
 
 
 class Interval(NamedTuple):
-    """The numbers from `lower` to `upper`, both ends included, for each distribution: a pair of tensors of shape batch + event.
+    """The numbers from `lower` to `upper`, both ends included, one interval for each distribution.
+
+    It is a pair (lower, upper) of tensors of shape batch + event, in the units of y.
 
     >>> Interval(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0])).contains([1.0, 3.0])
     tensor([ True, False])
@@ -23,23 +25,27 @@ class Interval(NamedTuple):
     upper: Any
 
     def contains(self, y: Any) -> Any:
-        """Whether each target lies in its interval: a tensor, or an array where the ends are arrays.
+        """Whether each target lies in its interval.
 
         Args:
-            y: of the shape of the ends, or (..., *that shape), or one number for all.
+            y: targets of the shape of the ends, or (..., *that shape), or one number for all.
+
+        Returns:
+            booleans in a tensor, or in an array where the ends are arrays.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: for another shape of y.
         """
         y, lower, upper = _tensors(y, *self)
         return _as_the_ends((lower <= y) & (y <= upper), *self)
 
 
 class Arc(NamedTuple):
-    """The directions from `lower` to `upper`, anticlockwise, both ends included: a pair of tensors of shape batch + event.
+    """The directions from `lower` anticlockwise to `upper`, both ends included.
 
-    Where the arc crosses the seam at -pi = pi, `lower` is the larger number. Angles that differ by
-    a turn are the same.
+    It is a pair (lower, upper) of tensors of shape batch + event, in radians. Where the arc crosses
+    the seam at -pi = pi, `lower` is the larger number. Angles that differ by a full turn are the
+    same direction.
 
     >>> across = Arc(torch.tensor(3.0), torch.tensor(-3.0))
     >>> across.contains([3.1, -3.1, 0.0, 3.1 + 2 * math.pi])
@@ -50,14 +56,17 @@ class Arc(NamedTuple):
     upper: Any
 
     def contains(self, y: Any, period: float = 2 * math.pi) -> Any:
-        """Whether each direction lies in its arc, up to the rounding of angles at its ends: a tensor, or an array as the ends.
+        """Whether each direction lies in its arc, up to the rounding of angles.
 
         Args:
-            y: of the shape of the ends, or (..., *that shape), or one number for all.
-            period: a turn, in the units of the ends and of y: 360 for degrees.
+            y: directions of the shape of the ends, or (..., *that shape), or one number for all.
+            period: a full turn in the units of the ends and of y: 360 for degrees.
+
+        Returns:
+            booleans in a tensor, or in an array where the ends are arrays.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: for another shape of y.
         """
         parts = _tensors(y, *self)
         floating = [part.dtype for part in parts if part.is_floating_point()]
@@ -68,7 +77,7 @@ class Arc(NamedTuple):
 
 
 def _tensors(y: Any, lower: Any, upper: Any) -> list[Tensor]:
-    """The targets and the ends as tensors, of shapes that nothing is broadcast to in silence."""
+    """The targets and the ends as tensors, whose shapes agree without silent broadcasting."""
     lower, upper = as_tensor(lower, "lower"), as_tensor(upper, "upper")
     shape = torch.broadcast_shapes(lower.shape, upper.shape)
     y = as_tensor(y, dtype=lower.dtype, device=lower.device)

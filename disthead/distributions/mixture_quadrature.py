@@ -1,4 +1,7 @@
-"""Integrals over mixtures of concrete numbers: Gauss-Legendre rules on few pieces of the line, cut where the components need it."""
+"""Integrals over mixtures of concrete numbers, by Gauss-Legendre rules on few panels.
+
+The line is cut into panels where the components need it.
+"""
 
 from collections.abc import Callable
 
@@ -16,27 +19,27 @@ from disthead.special.probabilities import log_sum_exp
 
 __all__ = ["disagreement", "expectation"]
 
-_NUMBERS = 1 << 16  # of all components at the nodes of the rows that are integrated at once
-_ROWS = 2048  # cut at once
-# the probability of each component that may lie beyond the first piece, and beyond the last
+_CHUNK_ELEMENTS = 1 << 16  # values of all components at the nodes of one chunk of rows
+_ROWS = 2048  # of one chunk that is cut into panels
+# the probability of each component that may lie before the first panel, and after the last
 _TAIL = 1e-13
 _MOST_HALVINGS = 40
-# A component may have singularities in the complex plane this times half its interquartile range
-# from the line.
+# A component may have singularities in the complex plane at this distance from the line, in units
+# of half its interquartile range.
 _REACH = 1.9
-_BESIDE = 1e-15  # of an end: as near as quantiles come that are rounded to it
-_MISSED = 1e-9  # of a component's probability may be missing from the integral of its density
-# Nodes of a piece, and how many of its lengths the way over each singularity from end to end is at
-# least: what is left is 1e-10.
+_BESIDE = 1e-15  # relative distance to an end of the support of quantiles that may be rounded to it
+_MISSED = 1e-9  # the part of a component's probability that the integral of its density may miss
+# The number of nodes of a panel; and the least way from one end of a panel over a singularity to
+# the other end, in lengths of the panel. The error is about 1e-10.
 _PLAIN, _FINE, _FINEST = (12, 1.75), (24, 1.2), (24, 1.41)
 Integrand = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class _Line:
-    """The line that is cut into pieces: t of m + S sinh(t), on which power laws are as smooth as the components' middles.
+    """The variable of integration t, where u = m + S sinh(t), and the ends of its panels.
 
-    It is the line of the targets themselves or, where the support has ends, of the logarithm of the
-    distance to them.
+    u is the target itself or, where the support has ends, the logarithm of the distance to them.
+    Power laws in the tails are as smooth in t as the densities are around their middles.
     """
 
     def __init__(
@@ -47,23 +50,22 @@ class _Line:
         levels = torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         quantiles = components._quantile(levels, above).movedim(-1, 1)
-        # Beside an end other than 0 numbers can be too coarse for the logarithm of their distance
-        # to it.
+        # Next to an end other than 0, numbers can be too coarse for the logarithm of the distance.
         beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | (
             (upper - quantiles[-1]) < _BESIDE * upper.abs()
         )
         self.is_coarse = beside.any(0)
         first, low, high, last = self._coordinate(quantiles).movedim(1, -1)
         place, reach = 0.5 * (low + high), 0.5 * _REACH * (high - low)
-        self.middle, self.spread = place.median(-1).values, reach.median(-1).values
-        self.spread = self.spread.clamp(min=1e-12 * (1 + self.middle.abs()))
-        middle, spread = self.middle.unsqueeze(-1), self.spread.unsqueeze(-1)
+        self.middle, self.scale = place.median(-1).values, reach.median(-1).values
+        self.scale = self.scale.clamp(min=1e-12 * (1 + self.middle.abs()))
+        middle, scale = self.middle.unsqueeze(-1), self.scale.unsqueeze(-1)
         ends = torch.stack([first.amin(-1), last.amax(-1)], -1)
         cuts = torch.cat([ends, place], -1).sort(-1).values if has_kinks else ends
         singularities = torch.complex(
-            (place - middle) / spread, (reach / spread).clamp(min=1e-12)
+            (place - middle) / scale, (reach / scale).clamp(min=1e-12)
         ).asinh()
-        self.cuts = _cut(((cuts - middle) / spread).asinh(), singularities, way)
+        self.cuts = _cut(((cuts - middle) / scale).asinh(), singularities, way)
 
     def _coordinate(self, y: Tensor) -> Tensor:
         from_lower, to_upper = (
@@ -74,8 +76,8 @@ class _Line:
         return -to_upper.log() if self.has_upper else y
 
     def at(self, t: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """y and its slope at t (..., rows)."""
-        u, slope = self.middle[rows] + self.spread[rows] * t.sinh(), self.spread[rows] * t.cosh()
+        """The target y and its derivative by t, at t (..., rows)."""
+        u, slope = self.middle[rows] + self.scale[rows] * t.sinh(), self.scale[rows] * t.cosh()
         lower, upper = self.lower[rows], self.upper[rows]
         if self.has_lower and self.has_upper:
             width, share = upper - lower, u.sigmoid()
@@ -86,7 +88,11 @@ class _Line:
 
 
 def _cut(cuts: Tensor, singularities: Tensor, way: float) -> Tensor:
-    """The ends of pieces (pieces + 1, n), in order: those of `cuts` (n, m) in halves, short beside the distance of singularities (n, K)."""
+    """The ends of panels, (panels + 1, n), in order.
+
+    The intervals between `cuts` (n, m) are halved until they are short compared with their distance
+    to all singularities (n, K).
+    """
     last, starts = cuts[:, -1], []
     row = torch.arange(len(cuts)).unsqueeze(-1).expand(-1, cuts.shape[-1] - 1).flatten()
     start, end = cuts[:, :-1].flatten(), cuts[:, 1:].flatten()
@@ -106,7 +112,7 @@ def _cut(cuts: Tensor, singularities: Tensor, way: float) -> Tensor:
     count = row.bincount(minlength=len(last))
     row, order = row.sort()
     place = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
-    cuts = last.repeat(int(count.max()) + 1, 1)  # rows with fewer pieces end in empty ones
+    cuts = last.repeat(int(count.max()) + 1, 1)  # rows with fewer panels end in empty ones
     cuts[place, row] = start[order]
     return cuts.sort(0).values
 
@@ -114,12 +120,15 @@ def _cut(cuts: Tensor, singularities: Tensor, way: float) -> Tensor:
 def _integral(
     mixture: Components, integrand: Integrand, rule: tuple[int, float], has_kinks: bool
 ) -> tuple[Tensor, Tensor]:
-    """The sum of the integrand over each row, and whether none of its components was missed.
+    """The integral over each row, and whether it found the probability of all components.
 
     Args:
-        integrand: of y and weights (nodes, pieces, n), and the indices of n rows of
-            `flat(mixture)`: a value (n,) and the probability of each component (n, K).
-        has_kinks: whether a component's density may have one in its middle.
+        mixture: a mixture in double precision.
+        integrand: a function of y and weights (nodes, panels, n), and of the indices of n rows of
+            `flat(mixture)`. It returns the integral (n,) and the probability of each component
+            that the rule has found (n, K).
+        rule: the number of nodes and the relative distance of singularities.
+        has_kinks: whether a component's density may have a kink in its middle.
     """
     nodes, way = rule
     log_weights, components = flat(mixture)
@@ -135,17 +144,17 @@ def _integral(
         with torch.no_grad():
             line = _Line(chosen, lower[block], upper[block], way, has_kinks)
             coarse.append(line.is_coarse)
-            pieces = (line.cuts < line.cuts[-1]).sum(0)
-            order = pieces.argsort()
+            panels = (line.cuts < line.cuts[-1]).sum(0)
+            order = panels.argsort()
         parts, start = [], 0
         while start < len(order):
-            count = int(pieces[order[start]]) + 1
+            count = int(panels[order[start]]) + 1
             rows = order[
-                start : start + max(1, _NUMBERS // (nodes * count * log_weights.shape[-1]))
+                start : start + max(1, _CHUNK_ELEMENTS // (nodes * count * log_weights.shape[-1]))
             ]
             start += len(rows)
             with torch.no_grad():
-                cuts = line.cuts[: int(pieces[rows[-1]]) + 1, rows]
+                cuts = line.cuts[: int(panels[rows[-1]]) + 1, rows]
                 size = cuts[1:] - cuts[:-1]
                 y, slope = line.at(cuts[:-1] + t * size, rows)
             parts.append(integrand(y, weight * size * slope, first + rows))
@@ -153,18 +162,25 @@ def _integral(
         for total, part in zip((values, masses), zip(*parts, strict=True), strict=True):
             total.append(torch.cat(part)[back])
     own = components.support_limits()
-    # an end within the line would be a kink
+    # the end of a component's support within the line would be a kink
     alike = (own[0] == own[0][:, :1]) & (own[1] == own[1][:, :1])
     whole = (alike & ((torch.cat(masses) - 1).abs() <= _MISSED)).all(-1)
     return torch.cat(values), whole & ~torch.cat(coarse)
 
 
 def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
-    """The integral of the variance of the components' cdfs about the mixture's (rows,), and where it holds.
+    """The integral of the variance of the components' cdfs about that of the mixture.
 
-    On a line without ends the cdfs are integrals of the densities, which cost less: of the
-    polynomials through their values at the nodes of a piece. Where a logarithm is cut, pieces can
-    be so long that what rounding leaves of them would count.
+    On an unbounded line the cdfs are integrals of the densities, which cost less: of the
+    polynomials through the densities at the nodes of a panel. In the logarithm of a distance,
+    panels can be so long that rounding would count.
+
+    Args:
+        mixture: a mixture in double precision.
+        has_kinks: whether a component's density may have a kink in its middle.
+
+    Returns:
+        the integral, shape (rows,), and the rows in which it is reliable.
     """
     has_ends = mixture.components.support is not constraints.real
     rule = _FINEST if has_kinks else _FINE if has_ends else _PLAIN
@@ -192,7 +208,7 @@ def disagreement(mixture: Components, has_kinks: bool) -> tuple[Tensor, Tensor]:
 
 
 def _densities(log_weights: Tensor, components: Distribution) -> Callable[[Tensor, Tensor], Tensor]:
-    """Those of the components (..., K, n), a function of points (..., n) and the indices of n rows."""
+    """The components' densities (..., K, n), as a function of points (..., n) and n row indices."""
     has_curves = (
         getattr(components, "curves", None) is not None and not components._is_differentiated()
     )
@@ -206,8 +222,17 @@ def _densities(log_weights: Tensor, components: Distribution) -> Callable[[Tenso
 def expectation(
     mixture: Components, function: Callable[[Tensor, Tensor, Tensor], Tensor], has_kinks: bool
 ) -> tuple[Tensor, Tensor]:
-    """E[function(log density, logarithms of the components' weighted densities, and of their weights)], and where it holds."""
+    """The expectation of a function of the log-densities at y.
 
+    Args:
+        mixture: a mixture in double precision.
+        function: takes the log-density of the mixture (...), log(weight_k p_k(y)) (..., K), and
+            log-weights (..., K).
+        has_kinks: whether a component's density may have a kink in its middle.
+
+    Returns:
+        the expectation, shape (rows,), and the rows in which it is reliable.
+    """
     all_log_weights, components = flat(mixture)
 
     def integrand(y: Tensor, weights: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

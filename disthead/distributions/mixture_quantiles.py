@@ -1,4 +1,7 @@
-"""Quantiles of mixtures of concrete numbers, by few evaluations of the mixture's cdf for each; several levels share them."""
+"""Quantiles of mixtures of concrete numbers, by few evaluations of the mixture's cdf.
+
+Several levels share the evaluations.
+"""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -22,18 +25,17 @@ from disthead.special.search import estimated_roots, interpolated_roots
 
 __all__ = ["flat", "mixture_quantiles", "one_mixture"]
 
-_NUMBERS = 1 << 16  # of all components at the levels of the rows that are searched at once
-_FAR = 0.04  # a smaller tail is computed itself: 1 less the other one has lost digits
-_ROUGH = 1e-3
-_BETWEEN = 3  # levels that are found by interpolation alone, where that will do
-# of the range of the components' quantiles, by which it is widened, so that rounding does not
-# exclude the root
-_WIDER = 1e-3
+_CHUNK_ELEMENTS = 1 << 16  # values of all components at the levels of one chunk of rows
+_SMALL_TAIL = 0.04  # a smaller tail is computed directly: 1 minus the other one has lost digits
+_ROUGH_TOLERANCE = 1e-3  # in log-odds
+_LEVELS_BETWEEN = 3  # levels between two others that rough quantiles interpolate
+# by which part the range of the components' quantiles is widened, against rounding
+_BRACKET_MARGIN = 1e-3
 _MAX = torch.finfo(torch.float64).max
 
 
 def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
-    """Log-weights (*batch, K) and components of a mixture; those of a mixture of mixtures are the components of all of them."""
+    """Log-weights (*batch, K) and components of a mixture, with mixtures of mixtures flattened."""
     log_weights, components, dims = (
         mixture.log_weights,
         mixture.components,
@@ -46,7 +48,7 @@ def one_mixture(mixture: Components) -> tuple[Tensor, Distribution]:
 
 
 def flat(mixture: Components) -> tuple[Tensor, Distribution]:
-    """As `one_mixture`, with all dimensions of the batch in one: log-weights (rows, K), and components of that batch_shape."""
+    """As `one_mixture`, with one batch dimension: log-weights (rows, K), and their components."""
     (log_weights, components), dims = one_mixture(mixture), len(mixture.batch_shape)
     if dims == 1:
         return log_weights, components
@@ -59,12 +61,13 @@ def flat(mixture: Components) -> tuple[Tensor, Distribution]:
 def mixture_quantiles(
     mixture: Components, below: Tensor, above: Tensor, is_rough: bool = False
 ) -> Tensor:
-    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch), of a mixture in double precision.
+    """The least y with P(Y <= y) = below and P(Y > y) = above, of shape (..., *batch).
 
     Args:
-        below, above: the levels and 1 less them, which broadcast with the batch in their last
-            dimensions.
-        is_rough: whether log-odds that are off by 1e-3 will do.
+        mixture: a mixture in double precision.
+        below: levels, which broadcast with the batch in their last dimensions.
+        above: 1 - below.
+        is_rough: whether an error of 1e-3 in the log-odds is allowed.
     """
     shape = torch.broadcast_shapes(below.shape, above.shape, mixture.batch_shape)
     log_weights, components = flat(mixture)
@@ -87,18 +90,18 @@ def mixture_quantiles(
     ]
     curves = component_curves(log_weights, components, min(extent(below)[0], extent(above)[0]))
     arrays = below.numpy(), above.numpy(), own.clamp(-_MAX, _MAX).numpy(), *limits
-    length = max(1, _NUMBERS // max(1, size * levels))
-    answer = np.empty((levels, rows))
+    length = max(1, _CHUNK_ELEMENTS // max(1, size * levels))
+    values = np.empty((levels, rows))
     with np.errstate(all="ignore"):
         for start in range(0, rows, length):
             part = slice(start, start + length)
-            answer[:, part] = _quantiles(
-                curves.piece(part), first, is_rough, *(array[..., part] for array in arrays)
+            values[:, part] = _quantiles(
+                curves.chunk(part), first, is_rough, *(array[..., part] for array in arrays)
             )
-    found = torch.from_numpy(answer)
-    return (found if is_sorted else torch.empty_like(found).scatter_(0, order, found)).reshape(
-        shape
-    )
+    result = torch.from_numpy(values)
+    if not is_sorted:
+        result = torch.empty_like(result).scatter_(0, order, result)
+    return result.reshape(shape)
 
 
 def _quantiles(
@@ -111,43 +114,51 @@ def _quantiles(
     lower: Array,
     upper: Array,
 ) -> Array:
-    """The quantiles of n mixtures at levels in order (L, n), which are compared by their log-odds, from the smaller tail.
+    """The quantiles of n mixtures at sorted levels (L, n).
+
+    Levels are compared by their log-odds, which are computed from the smaller tail.
 
     Args:
-        own: those of the components at the `first` levels, (first, K, n).
-        lower, upper: the ends of the support.
+        curves: the components.
+        first: the indices of the levels to start from.
+        is_rough: as in `mixture_quantiles`.
+        below: levels, shape (L, n).
+        above: 1 - below.
+        own: the components' quantiles at the `first` levels, shape (first, K, n).
+        lower: the lower end of the support, shape (n,).
+        upper: the upper end of the support, shape (n,).
     """
     tail = np.minimum(below, above)
     odds = np.log(tail) - np.log1p(-tail)
     np.negative(odds, out=odds, where=above < below)
-    side = np.where(tail > _FAR, BELOW, np.where(below <= above, FAR_BELOW, ABOVE))
+    side = np.where(tail > _SMALL_TAIL, BELOW, np.where(below <= above, FAR_BELOW, ABOVE))
     rounding = 4e-15 + 1e-15 * np.abs(odds) + np.where(side == BELOW, 4e-16 / above, 0.0)
-    odds -= 2 * rounding  # where the cdf is flat, the least of all quantiles
+    odds -= 2 * rounding  # for the least quantile where the cdf is flat
     start, end = own[0].min(0), own[-1].max(0)
-    margin = _WIDER * (end / 2 - start / 2)
+    margin = _BRACKET_MARGIN * (end / 2 - start / 2)
     start = np.maximum(start - (margin + 1e-12 * np.abs(start)), lower)
     end = np.minimum(end + (margin + 1e-12 * np.abs(end)), upper)
     middle = np.clip(np.einsum("kn,lkn->ln", curves.weights, own), start, end)
     table = _Table(curves, start, end)
     table.add(middle, side[first])
-    for stage in _stages(first, _BETWEEN if is_rough else 0):
+    for stage in _stages(first, _LEVELS_BETWEEN if is_rough else 0):
         table.add(estimated_roots(table.around(odds[stage])), side[stage])
     if is_rough:
-        return _roots(table, odds, side, np.full_like(odds, _ROUGH), _ROUGH)
-    found = _roots(table, odds, side, rounding)
-    beyond = ((found <= start) & (start > lower)) | ((found >= end) & (end < upper))
+        return _roots(table, odds, side, np.full_like(odds, _ROUGH_TOLERANCE), _ROUGH_TOLERANCE)
+    roots = _roots(table, odds, side, rounding)
+    beyond = ((roots <= start) & (start > lower)) | ((roots >= end) & (end < upper))
     [rows] = beyond.any(0).nonzero()
     if len(rows):  # the components' own quantiles are not exact
         table = _Table(curves.take(rows), lower[rows], upper[rows])
-        table.add(found[:, rows], side[:, rows])
-        found[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
-    return found
+        table.add(roots[:, rows], side[:, rows])
+        roots[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
+    return roots
 
 
 def _roots(
     table: "_Table", odds: Array, side: Array, rounding: Array, trusted: float = 1e-14
 ) -> Array:
-    """Where the log-odds (L, n) are reached."""
+    """The points (L, n) at which the log-odds (L, n) are reached."""
     (levels, rows), target, side = odds.shape, odds.ravel(), side.ravel()
 
     def log_odds(y: Array, element: Array) -> tuple[Array, Array]:
@@ -156,11 +167,11 @@ def _roots(
         value, rate = _log_odds(curves, y, side[element])
         return value - target[element], rate
 
-    known = table.around(odds).reshape(13, -1)
+    neighbours = table.around(odds).reshape(13, -1)
     reach = table.curves.reach
     reach = None if reach is None else np.tile(reach, levels)
-    found = interpolated_roots(log_odds, known, rounding.ravel(), trusted, reach)
-    return found.reshape(odds.shape)
+    roots = interpolated_roots(log_odds, neighbours, rounding.ravel(), trusted, reach)
+    return roots.reshape(odds.shape)
 
 
 def _log_odds(curves: ComponentCurves, y: Array, side: Array) -> tuple[Array, Array]:
@@ -173,10 +184,10 @@ def _log_odds(curves: ComponentCurves, y: Array, side: Array) -> tuple[Array, Ar
 
 
 class _Table:
-    """Points (m, n) of the line around all roots, in order, with their log-odds and rates.
+    """Sorted points (m, n) around all roots, with their log-odds and dx / d(log-odds).
 
-    The first two and the last two are limits, beyond which there is no root: the log-odds there
-    count as infinite.
+    The first two and the last two points are the limits of the search, where the log-odds count as
+    infinite.
     """
 
     def __init__(self, curves: ComponentCurves, start: Array, end: Array):
@@ -186,7 +197,7 @@ class _Table:
         self.rate = np.full_like(self.x, np.nan)
 
     def add(self, y: Array, side: Array) -> None:
-        """Points (l, n), at which values are asked on these sides."""
+        """Evaluate the log-odds at points (l, n), by the tails on the given sides."""
         value, rate = _log_odds(self.curves, y, side)
         parts = [
             np.concatenate([old[:-2], new, old[-2:]])
@@ -196,11 +207,14 @@ class _Table:
             order = parts[0].argsort(0, kind="stable")
             parts = [np.take_along_axis(part, order, 0) for part in parts]
         self.x, value, self.rate = parts
-        # what rounding has brought out of order repeats its neighbour
+        # a value that rounding has put out of order repeats its neighbour
         self.value = np.maximum.accumulate(value, 0)
 
     def around(self, target: Array) -> Array:
-        """Of each target (l, n) what `interpolated_roots` knows, (13, l, n), with how far values are above it."""
+        """The neighbours of each target (l, n), as `interpolated_roots` takes them, (13, l, n).
+
+        Their values are differences from the target.
+        """
         rows = target.shape[1]
         place = np.arange(rows) + np.zeros(target.shape, int)  # of the last point below, by halving
         for step in (rows << k for k in range((len(self.value) - 1).bit_length() - 1, -1, -1)):
@@ -211,7 +225,7 @@ class _Table:
         )
         below -= target
         beyond -= target
-        is_farther = -below > beyond  # the point below from the root than the one above
+        is_farther = -below > beyond  # whether the point below is farther than the one above
         nearest = place - rows
         nearest += rows * is_farther
         next_to = place - rows * is_farther
@@ -229,13 +243,13 @@ class _Table:
         return np.stack([*points, x_below, below, x_above, beyond])
 
 
-def _stages(known: list[int], between: int) -> Iterator[list[int]]:
-    """The other indices between the known ones: in the middle of every gap, and so on until gaps have no more than `between`."""
-    while any(after - before > 1 + between for before, after in pairwise(known)):
+def _stages(indices: list[int], between: int) -> Iterator[list[int]]:
+    """The indices between the given ones, in stages: the middle of every gap above `between`."""
+    while any(after - before > 1 + between for before, after in pairwise(indices)):
         stage = [
             (before + after) // 2
-            for before, after in pairwise(known)
+            for before, after in pairwise(indices)
             if after - before > 1 + between
         ]
         yield stage
-        known = sorted(known + stage)
+        indices = sorted(indices + stage)

@@ -1,4 +1,4 @@
-"""Scores of any distribution by its samples."""
+"""Scores of any distribution that are estimated by its samples."""
 
 import torch
 from torch import Tensor
@@ -7,24 +7,27 @@ from disthead.distributions.base import Distribution
 
 __all__ = ["draw", "energy_score"]
 
-# how many other samples each one is compared with: enough that the spread costs less error than the
-# distance to y
+# How many other samples each one is compared with. E||Y - Y'|| then has a smaller error than
+# E||Y - y||.
 PAIRS = 8
 
 
 def energy_score(
     dist: Distribution, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
 ) -> Tensor:
-    """The energy score E||Y - y|| - E||Y - Y'|| / 2 of a distribution of vectors, estimated without bias by samples.
+    """The energy score E||Y - y|| - E||Y - Y'|| / 2, an unbiased estimate by samples, shape (...).
 
-    Lower is better. In one dimension it is the crps, and computed exactly. Source: Gneiting and
-    Raftery 2007.
+    It has the units of y; lower is better. In one dimension it is the crps, which is computed
+    exactly. Source: Gneiting and Raftery 2007.
 
     Args:
-        dist: batch_shape (...,) and any event_shape; the norm is over the whole event.
+        dist: a distribution of vectors with batch_shape (...); the norm is over the whole event.
         y: targets, batch + event.
-        samples: how many; the error falls with their square root.
-        generator: makes the answer deterministic; without one the global random state is used.
+        samples: the number of samples; the error falls with its square root.
+        generator: the source of random numbers; None takes torch's global one.
+
+    Raises:
+        NotImplementedError: for a distribution of classes.
     """
     dims = tuple(range(-len(dist.event_shape), 0))
     if dist.event_shape.numel() == 1:
@@ -36,14 +39,20 @@ def energy_score(
         )
     distance = torch.linalg.vector_norm(x - y, dim=dims).mean(0)
     lags = range(1, min(PAIRS, samples - 1) + 1)
-    spread = sum(
+    between = sum(
         torch.linalg.vector_norm(x - x.roll(lag, 0), dim=dims).mean(0) for lag in lags
     ) / len(lags)
-    return distance - 0.5 * spread
+    return distance - 0.5 * between
 
 
 def draw(dist: Distribution, count: int, generator: torch.Generator | None = None) -> Tensor:
-    """`count` samples, (count, ...), with gradients where the distribution has them, reproducible with a generator."""
+    """Samples of shape (count, ...), with gradients where the distribution has them.
+
+    Args:
+        dist: any distribution.
+        count: the number of samples.
+        generator: the source of random numbers, on any device; None takes torch's global one.
+    """
     sample = dist.rsample if dist.has_rsample else dist.sample
     if generator is not None and generator.device.type != dist.device.type:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))

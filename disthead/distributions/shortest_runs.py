@@ -1,4 +1,7 @@
-"""The shortest runs of consecutive integers that hold a level of probability, for concrete numbers (`eager.are_concrete`)."""
+"""The shortest runs of integers with a given probability, for concrete numbers.
+
+What concrete numbers are is defined by `eager.are_concrete`.
+"""
 
 from typing import Any
 
@@ -7,17 +10,21 @@ from torch import Tensor
 
 __all__ = ["shortest_runs", "shortest_runs_of"]
 
-_ROUNDING = 1e-15  # by which the probability of a run may miss the level
+_ROUNDING = 1e-15  # by how much the probability of a run may miss the level
 _STEPS = 60
-_DOUBT = 1e-13  # by which sums of a table may be off
+_TABLE_ERROR = 1e-13  # of sums over a table
 
 
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
-    """The first and the last integers (rows,) of the shortest runs, for counts with one peak, in a batch of one dimension.
+    """The first and the last integers (rows,) of the shortest runs, for counts with one peak.
 
-    The run from each first integer ends where it reaches the level. The shortest one has about the
-    same mass at both ends: a secant method, or halving, finds that, and `_settled` the exact run
-    next to it.
+    The run from each first integer ends where it reaches the level. The shortest run has about the
+    same mass at both ends. A secant method, or halving, finds it approximately, and `_settled` the
+    exact run next to it.
+
+    Args:
+        dist: counts in a batch of one dimension.
+        level: the probability of the run.
     """
     first, last = (end.to(torch.float64) for end in dist.interval(level))
     mode, least = dist.mode.to(torch.float64), dist.support_limits()[0]
@@ -25,7 +32,7 @@ def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
     low = torch.maximum(mode - (last - first), least) - 1
     high = torch.maximum(torch.minimum(mode, last), low + 1) + 1
     start = torch.minimum(torch.maximum(first, low + 1), high - 1)
-    # The difference of the log masses at both ends has this slope for a normal distribution.
+    # For a normal distribution the difference of the log-masses at both ends has this slope.
     slope = (
         4
         * torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)) ** 2
@@ -66,7 +73,10 @@ def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
 
 
 def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    """The shortest runs near the given ones: moved towards higher masses, then cut or extended by one integer at a time."""
+    """The shortest runs near the given ones.
+
+    Runs move towards higher masses, then shrink or grow by one integer at a time.
+    """
     least, most = dist.support_limits()
     rows = torch.arange(len(first))
     left, right = first.clone(), last.clone()
@@ -81,8 +91,8 @@ def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tens
         left, right = left + move, right + move
         settled = move == 0
         enough = part.cdf(right) - part.cdf(left - 1) >= level - _ROUNDING
-        # Too short: the more probable neighbour joins. Long enough: the less probable end leaves,
-        # if it may.
+        # A run that is too short gets its more probable neighbour. Another one loses its less
+        # probable end, if it still reaches the level.
         cut_left = mass[1] < mass[2]
         shorter = torch.where(cut_left, left + 1, left), torch.where(cut_left, right, right - 1)
         still_enough = part.cdf(shorter[1]) - part.cdf(shorter[0] - 1) >= level - _ROUNDING
@@ -100,15 +110,21 @@ def _settled(dist: Any, first: Tensor, last: Tensor, level: float) -> tuple[Tens
 def shortest_runs_of(
     dist: Any, masses: Tensor, first: Tensor, level: float
 ) -> tuple[Tensor, Tensor]:
-    """The shortest runs of counts with any number of peaks, from the table of their masses (rows, width) that begins at `first`.
+    """The shortest runs (rows,) of counts with any number of peaks, from a table of their masses.
 
-    Of several runs of one length, the most probable one.
+    Of several runs of the same length, it is the most probable one.
+
+    Args:
+        dist: counts in a batch of one dimension.
+        masses: shape (rows, width).
+        first: the integer at which each row of the table starts, shape (rows,).
+        level: the probability of the run.
     """
-    ends = _shortest_in_table(masses, first, level - _DOUBT)
+    ends = _shortest_in_table(masses, first, level - _TABLE_ERROR)
     enough = dist.cdf(ends[1]) - dist.cdf(ends[0] - 1) >= level - _ROUNDING
     if bool(enough.all()):
         return ends
-    sure = _shortest_in_table(masses, first, level + _DOUBT)
+    sure = _shortest_in_table(masses, first, level + _TABLE_ERROR)
     return tuple(torch.where(enough, end, other) for end, other in zip(ends, sure, strict=True))
 
 

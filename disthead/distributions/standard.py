@@ -1,4 +1,4 @@
-"""`Standard`: a distribution as the units of another one that depends on a single shape."""
+"""`Standard`: a distribution as an affine map of a standard form with one shape parameter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ __all__ = ["Standard"]
 
 @dataclass(frozen=True)
 class Standard:
-    """Y = loc + scale Z, where the distribution of Z depends on one positive number, its shape, smoothly.
+    """Y = loc + scale Z, where the distribution of Z depends smoothly on one positive shape.
 
     Attributes:
-        log_shape: the logarithm of the shape, of the shape of the batch; any constant where all Z
-            are alike.
-        loc, scale: of the same shape.
-        make: the distributions of Z, from logarithms of shapes (...).
+        log_shape: the logarithm of the shape parameter, of shape batch; any constant where Z has no
+            parameter.
+        loc: the shift, of shape batch.
+        scale: the factor, of shape batch.
+        make: a function that takes log_shape (...) and returns the distributions of Z.
     """
 
     log_shape: Tensor

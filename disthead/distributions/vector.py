@@ -1,4 +1,4 @@
-"""`Vector`: answers that distributions of several numbers share."""
+"""`Vector`: what distributions of several dependent numbers have in common."""
 
 import torch
 from torch import Tensor
@@ -12,27 +12,39 @@ __all__ = ["Vector", "dimension"]
 
 
 class Vector(Distribution):
-    """A distribution of several dependent numbers: subclasses give `log_prob`, the moments and `marginals`."""
+    """A distribution of several dependent numbers, with event_shape (D,).
+
+    Subclasses define `log_prob`, the moments and `marginals`. Methods that need an order, such as
+    `cdf`, raise NotImplementedError.
+    """
 
     kind = "vector"
 
     @property
     def marginals(self) -> Distribution:
-        """The distribution of each coordinate by itself, with batch_shape batch + event."""
+        """The marginal distribution of each coordinate, with batch_shape batch + event."""
         raise self._unanswered("marginals", "its coordinates have no distribution of a known kind.")
 
     def interval(self, level: float) -> Interval | Arc:
-        """The central interval of each coordinate by itself, (lower, upper) of shape batch + event."""
+        """The central interval of each coordinate, a pair of tensors of shape batch + event.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
         return self.marginals.interval(level)
 
     def highest_density(self, level: float) -> Interval | Arc:
-        """The shortest interval of each coordinate by itself; the region of highest density is no box."""
+        """The shortest interval of each coordinate (not the joint region of highest density).
+
+        Raises:
+            ValueError: unless 0 < level < 1.
+        """
         return self.marginals.highest_density(level)
 
     def energy_score(
         self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
     ) -> Tensor:
-        """E||Y - y|| - E||Y - Y'|| / 2, in the units of y, by samples; see `energy_score`."""
+        """The energy score in the units of y, estimated by samples; see `scores.energy_score`."""
         return energy_score(self, y, samples, generator)
 
     def cdf(self, y: Tensor) -> Tensor:
@@ -68,7 +80,16 @@ class Vector(Distribution):
 
 
 def dimension(event_shape: tuple[int, ...], family: str, example: str) -> int:
-    """How many numbers a target of that shape has, which is to be one row of them."""
+    """The dimension D of targets of shape (D,).
+
+    Args:
+        event_shape: the shape of one target.
+        family: the name of the family, for errors.
+        example: what `event_shape` should be, for errors.
+
+    Raises:
+        ValueError: for a shape with other than one dimension.
+    """
     if len(event_shape) != 1:
         got = f"got event_shape={tuple(event_shape)}" if event_shape else "none was given"
         raise ValueError(f"{family} needs event_shape={example}; {got}.")

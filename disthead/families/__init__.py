@@ -1,11 +1,13 @@
-"""The families, one file each. Every file of this folder is imported, so that a new family needs no line here.
+"""The families, one file each.
 
-The names of the classes are those of the files' `__all__`. `__init__.pyi` lists them for type
-checkers (`make tables`). The package can be called: `disthead.families()` lists the names of the
-families.
+Every file of this folder is imported, so that a new family needs no line here. The classes are
+those in the files' `__all__`; `__init__.pyi` lists them for type checkers (`make tables`). The
+package can be called: `disthead.families()` lists the names of the families.
 
->>> import disthead.families.gamma
->>> disthead.families.gamma.Gamma is disthead.families.Gamma
+>>> from disthead import families
+>>> families.Gamma(2.0, 1.0).mean
+tensor(2.)
+>>> "gamma" in families()
 True
 """
 

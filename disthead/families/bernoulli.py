@@ -26,14 +26,17 @@ __all__ = ["Bernoulli", "BernoulliFamily"]
 
 
 class Bernoulli(Discrete):
-    """Bernoulli distribution: y = 1 with probability probs = 1 / (1 + exp(-logits)), otherwise y = 0.
-
-    Args:
-        logits: log odds log(probs / (1 - probs)), shape (...,).
-        probs: the probability of 1, shape (...,). Exactly one of the two is given.
+    """Bernoulli distribution with mass probs^y (1 - probs)^(1 - y) on y in {0, 1}.
 
     A target may be a soft label, a probability of 1 between 0 and 1: log_prob is then minus the
     binary cross-entropy.
+
+    Args:
+        logits: the log-odds log(probs / (1 - probs)), shape (...,).
+        probs: the probability of 1, shape (...,). Exactly one of logits and probs is given.
+
+    Raises:
+        ValueError: unless exactly one of logits and probs is given.
 
     >>> Bernoulli(logits=torch.tensor(-100.0)).log_prob(torch.tensor(1.0))
     tensor(-100.)
@@ -43,7 +46,7 @@ class Bernoulli(Discrete):
     arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
     support = constraints.boolean
     _search_steps = 2
-    given_probs: Tensor | None = None  # infinite logits would not know their gradient
+    given_probs: Tensor | None = None  # kept since infinite logits have no gradient
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("bernoulli", logits=logits, probs=probs)
@@ -62,7 +65,7 @@ class Bernoulli(Discrete):
 
     @property
     def _failure(self) -> Tensor:
-        """The probability of 0, from its own side, so that a confident forecast keeps its digits."""
+        """The probability of 0, computed directly: 1 - probs would lose digits."""
         return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
 
     @property
@@ -83,9 +86,9 @@ class Bernoulli(Discrete):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by the logits.
+        """log_prob and its derivative by the logits.
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         if is_double(logits):  # infinite ones times 0 are not a number
             logits = clamp(logits, -1e300, 1e300)
@@ -94,7 +97,7 @@ class Bernoulli(Discrete):
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
-        """y log(probs) + (1 - y) log(1 - probs), also for soft labels 0 <= y <= 1."""
+        """The log-likelihood y log(probs) + (1 - y) log(1 - probs), for 0 <= y <= 1."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         positive = torch.where(y == 0, 0.0, y * self._log_success)  # 0 times infinity
         negative = torch.where(y == 1, 0.0, (1 - y) * self._log_failure)
@@ -125,7 +128,7 @@ class Bernoulli(Discrete):
 
     @closed_form("bernoulli_cdf", "logits")
     def cdf(self, y: Tensor) -> Tensor:
-        """P(Y <= y): 1 - probs from 0 to 1."""
+        """P(Y <= y): 0 below 0, 1 - probs from 0 up to 1, 1 from there on."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return torch.where(
             y < 0, 0.0, torch.where(y < 1, self._failure, torch.where(y >= 1, 1.0, y))
@@ -155,11 +158,11 @@ class Bernoulli(Discrete):
 
     @property
     def mode(self) -> Tensor:
-        """The more probable outcome, 1 for even odds."""
+        """The more probable outcome; 1 where both are equally probable."""
         return (self.logits >= 0).to(self.dtype)
 
     def highest_density(self, level: float) -> Interval:
-        """The more probable outcome alone if it holds the level, else both."""
+        """The more probable outcome alone if its probability reaches the level, else both."""
         check_level(level)
         enough = self.logits.abs().sigmoid() >= level
         return Interval(torch.where(enough, self.mode, 0.0), torch.where(enough, self.mode, 1.0))
@@ -171,23 +174,30 @@ class Bernoulli(Discrete):
         )
 
     def entropy(self) -> Tensor:
-        """Minus probs log(probs) minus (1 - probs) log(1 - probs), in nats."""
+        """The entropy -probs log(probs) - (1 - probs) log(1 - probs), in nats."""
         return -entropy_term(*self._both()).sum(-1)
 
     def brier(self, y: Tensor) -> Tensor:
-        """Brier score (y - probs)^2; lower is better."""
+        """The Brier score (y - probs)^2; lower is better."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         return (y * self._failure - (1 - y) * self.probs).square()
 
     def crps(self, y: Tensor) -> Tensor:
-        """y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1, the Brier score at both outcomes; and how far y is outside."""
+        """Continuous ranked probability score y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1.
+
+        It is the Brier score at y = 0 and y = 1. Outside of [0, 1] the distance of y is added.
+        """
         y = y.to(torch.promote_types(self.dtype, y.dtype))
         label = y.clamp(0, 1)
         score = label * self._failure.square() + (1 - label) * self.probs.square()
         return score + (y - label).abs()
 
     def expected_cost(self, cost: Tensor) -> Tensor:
-        """The expected cost of each action: cost (actions, 2), for outcomes 0 and 1, gives (..., actions)."""
+        """The expected cost of each action, shape (..., actions).
+
+        Args:
+            cost: the cost of each action where the outcome is 0 and where it is 1, (actions, 2).
+        """
         cost = torch.as_tensor(cost, dtype=self.dtype, device=self.device)
         return self._both()[0] @ cost.mT
 
@@ -200,6 +210,11 @@ def _kl_bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
 
 
 class BernoulliFamily(Family):
+    """The Bernoulli family: p(1) = probs = 1 / (1 + exp(-logits)), for y in {0, 1}.
+
+    Its parameter is `logits`, shape (...,).
+    """
+
     name = "bernoulli"
     figure_row = 8
     parameters = {"logits": LINKS["sigmoid"]}
@@ -213,18 +228,18 @@ class BernoulliFamily(Family):
     noise = "One of two outcomes, with odds set by the features."
     density = "p(1) = probs = 1 / (1 + exp(-logits)), p(0) = 1 - probs"
     breaks = (
-        "A single wrong label on the sure side costs without bound, and networks grow too "
-        "sure of themselves."
+        "A single wrong label on the sure side costs without bound, and networks grow too sure of "
+        "themselves."
     )
     remedy = (
         "Soft labels for doubtful ones, recalibration for overconfidence, shares as soft labels "
-        "weighted by the number of "
-        "trials for counts of successes, categorical for more than two classes."
+        "weighted by the number of trials for counts of successes, categorical for more than two "
+        "classes."
     )
 
     def make(self, **parameters: Tensor) -> Bernoulli:
         return Bernoulli(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        half = 0.5 / len(y)  # half a row of the outcome that does not occur
+        half = 0.5 / len(y)  # an outcome that does not occur counts as half a row
         return {"logits": y.double().mean(0).clamp(half, 1 - half).logit()}

@@ -5,9 +5,15 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, wide, with_fused_loss
+from disthead.distributions.base import (
+    HALF_LOG_TWO_PI,
+    positive,
+    tensors,
+    to_double,
+    with_fused_loss,
+)
 from disthead.distributions.continuous import Continuous
-from disthead.distributions.univariate import follow, in_double
+from disthead.distributions.univariate import in_double, with_grad_through_log
 from disthead.errors import unknown_name
 from disthead.families.family import Family
 from disthead.families.gamma import concentration_divergence, log_standard_gamma
@@ -43,10 +49,14 @@ class _InsideUnitInterval(constraints.interval):
 class Beta(Continuous):
     """Beta distribution with density y^(a - 1) (1 - y)^(b - 1) / B(a, b) for 0 < y < 1.
 
+    Source: Johnson, Kotz and Balakrishnan 1995, Continuous Univariate Distributions, volume 2,
+    chapter 25.
+
     Args:
         concentration1: a, shape (...,), positive; below 1 the density has a pole at 0.
         concentration0: b, shape (...,), positive; below 1 the density has a pole at 1.
-        log_concentration1, log_concentration0: their logarithms; either or both may be given.
+        log_concentration1: log(a); a, log(a) or both are given.
+        log_concentration0: log(b); b, log(b) or both are given.
 
     >>> Beta(1e6, 1e6).log_prob(torch.tensor(0.5))
     tensor(7.0285)
@@ -83,9 +93,9 @@ class Beta(Continuous):
     def log_prob_and_grad(
         y: Tensor, concentration1: Positive, concentration0: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration1) and log(concentration0).
+        """log_prob and its derivatives by log(concentration1) and log(concentration0).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
@@ -133,7 +143,10 @@ class Beta(Continuous):
     @property
     @in_double
     def mode(self) -> Tensor:
-        """The peak; the edge with the higher density where there is none inside; 1/2 for the uniform distribution."""
+        """The peak (a - 1) / (a + b - 2) for a, b > 1, else the end with the higher density.
+
+        It is 1/2 for the uniform distribution.
+        """
         a, b = self.concentration1, self.concentration0
         peaked = (a > 1) & (b > 1)
         peak = (a - 1) / torch.where(peaked, a - 1 + (b - 1), 1.0)
@@ -148,7 +161,7 @@ class Beta(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """log B(a, b) - (a - 1) psi(a) - (b - 1) psi(b) + (a + b - 2) psi(a + b)."""
+        """The entropy log B(a, b) - (a - 1) psi(a) - (b - 1) psi(b) + (a + b - 2) psi(a + b)."""
         a, b, total = self.concentration1, self.concentration0, self._total
         leading = 0.5 * (self.log_concentration1 + self.log_concentration0 - 3 * total.log())
         return HALF_LOG_TWO_PI + leading + _lacking(a, 1) + _lacking(b, 1) - _lacking(total, 2)
@@ -158,7 +171,7 @@ class Beta(Continuous):
         exact = self._in_double()
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
-            # The share of one of two gamma variables.
+            # the share of the first of two gamma variables
             first, second = (
                 log_standard_gamma(a, generator)
                 for a in (exact.concentration1.expand(shape), exact.concentration0.expand(shape))
@@ -173,9 +186,10 @@ class Beta(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """(y - mean) (2 F(y) - 1) + 2 (y (1 - y) p(y) - B(2 a, 2 b) / B(a, b)^2) / (a + b).
+        """Continuous ranked probability score, in the units of y.
 
-        After Jordan, Krueger and Lerch 2019, rearranged so that large concentrations do not cancel.
+        (y - mean) (2 F(y) - 1) + 2 (y (1 - y) p(y) - B(2 a, 2 b) / B(a, b)^2) / (a + b). After
+        Jordan, Krueger and Lerch 2019, rearranged so that nothing cancels at large concentrations.
         """
         a, b = self.concentration1, self.concentration0
         inside = (y > 0) & (y < 1)
@@ -191,16 +205,17 @@ def _lacking(concentration: Tensor, by: int) -> Tensor:
 
 
 class MeanBeta(Beta):
-    """Beta distribution by its mean and precision: concentrations mean * precision and (1 - mean) * precision.
+    """Beta distribution by its mean and precision, for 0 < y < 1.
+
+    The density is that of `Beta` with a = mean * precision and b = (1 - mean) * precision.
+    Source: Ferrari and Cribari-Neto 2004.
 
     Args:
         mean: shape (...,), between 0 and 1.
         precision: shape (...,), positive; the variance is mean (1 - mean) / (1 + precision).
-        logits_mean: log(mean / (1 - mean)), exact where the mean rounds to 0 or 1; either or both
-            may be given.
-        log_precision: the logarithm of the precision; either or both may be given.
-
-    Source: Ferrari and Cribari-Neto 2004.
+        logits_mean: log(mean / (1 - mean)), which is exact where the mean rounds to 0 or 1; the
+            mean, its logits or both are given.
+        log_precision: log(precision); the precision, its logarithm or both are given.
 
     >>> MeanBeta(0.25, 4.0).concentration1
     tensor(1.)
@@ -215,16 +230,16 @@ class MeanBeta(Beta):
         precision, log_precision = positive(precision, log_precision)
         if logits_mean is None:
             # in double precision, which keeps the digits of the mean
-            logits_mean = torch.logit(wide(mean))
+            logits_mean = torch.logit(to_double(mean))
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
     @staticmethod
     def log_prob_and_grad(
         y: Tensor, logits_mean: Tensor, precision: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by the logits of the mean and log(precision).
+        """log_prob and its derivatives by the logits of the mean and log(precision).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         mean, rest = sigmoids(logits_mean)
         value, by_upper, by_lower = Beta.log_prob_and_grad(
@@ -242,23 +257,27 @@ class MeanBeta(Beta):
 
     @property
     def log_concentration1(self) -> Tensor:
+        """The logarithm of concentration1."""
         return logsigmoid(self.logits_mean).to(self.dtype) + self.log_precision
 
     @property
     def log_concentration0(self) -> Tensor:
+        """The logarithm of concentration0."""
         return logsigmoid(-self.logits_mean).to(self.dtype) + self.log_precision
 
     @property
     def concentration1(self) -> Tensor:
+        """The product mean * precision."""
         return self.precision * self._share(self.logits_mean)
 
     @property
     def concentration0(self) -> Tensor:
+        """The product (1 - mean) * precision."""
         return self.precision * self._share(-self.logits_mean)
 
     def _share(self, logits: Tensor) -> Tensor:
-        # sigmoid's own gradient, p (1 - p), has lost the digits of 1 - p where p is close to 1
-        return follow(logits.sigmoid(), logsigmoid(logits)).to(self.dtype)
+        # the gradient of sigmoid, p (1 - p), has lost the digits of 1 - p where p is close to 1
+        return with_grad_through_log(logits.sigmoid(), logsigmoid(logits)).to(self.dtype)
 
     @property
     def _total(self) -> Tensor:
@@ -268,7 +287,7 @@ class MeanBeta(Beta):
 @register_kl(Beta, Beta)
 @in_double
 def _kl_beta(p: Beta, q: Beta) -> Tensor:
-    """The binomial deviance of q's concentrations from p's mean, and remainders of Stirling errors."""
+    """A binomial deviance of q's concentrations from p's mean, plus Stirling remainders."""
     pairs = ((p.concentration1, q.concentration1), (p.concentration0, q.concentration0))
     leading = sum(deviance(b, q._total * (a / p._total)) for a, b in pairs)
     remainder = sum(concentration_divergence(a, b) for a, b in pairs)
@@ -276,7 +295,17 @@ def _kl_beta(p: Beta, q: Beta) -> Tensor:
 
 
 class BetaFamily(Family):
-    """Beta. `parametrization`: "concentration" for (concentration1, concentration0), "mean" for (mean, precision)."""
+    """The beta family: p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b) for 0 < y < 1.
+
+    All parameters have shape (...,).
+
+    Args:
+        parametrization: "concentration" for the parameters concentration1 = a and
+            concentration0 = b, "mean" for mean = a / (a + b) and precision = a + b.
+
+    Raises:
+        ValueError: for another parametrization.
+    """
 
     name = "beta"
     figure_row = 5
@@ -286,30 +315,26 @@ class BetaFamily(Family):
     use = "proportions"
     loss = "-(a - 1) log y - (b - 1) log(1 - y) + log B(a, b)"
     noise = (
-        "Proportions and rates strictly between 0 and 1, whose spread shrinks towards both ends."
+        "Proportions and rates strictly between 0 and 1, whose variance shrinks towards both ends."
     )
     density = (
-        "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, "
-        "b = concentration0"
+        "p(y) = y^(a - 1) (1 - y)^(b - 1) / B(a, b), a = concentration1 = mean * precision, b = "
+        "concentration0"
     )
     breaks = (
         "Exact zeros and ones are impossible. A value very near an end costs many nats or, below "
-        "concentration 1, "
-        "gains them."
+        "concentration 1, gains them."
     )
     remedy = (
         "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the "
-        "number of trials, for "
-        "counted shares."
+        "number of trials, for counted shares."
     )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
-        "of their own "
-        "(the target is zero- or one-inflated), take two models: categorical for which end, or "
-        "none, and beta for the "
-        "targets between. Where they come from rounding or a limit of measurement, squeeze by a "
-        "stated amount, "
-        "(y (n - 1) + 1/2) / n for n rows (Smithson and Verkuilen 2006)."
+        "of their own (the target is zero- or one-inflated), take two models: categorical for "
+        "which end, or none, and beta for the targets between. Where they come from rounding or a "
+        "limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
+        "(Smithson and Verkuilen 2006)."
     )
 
     def __init__(self, parametrization: str = "concentration"):

@@ -30,20 +30,24 @@ _UNORDERED = "classes are unordered. Take the probabilities in `probs`"
 
 
 class Categorical(Distribution):
-    """Categorical distribution: class k has the probability exp(logits_k) / sum_j exp(logits_j).
-
-    Args:
-        logits: unnormalised log-probabilities, shape (..., K).
-        probs: probabilities, shape (..., K). Exactly one of the two is given.
+    """Categorical distribution: p(k) = exp(logits_k) / sum_j exp(logits_j), k in {0, ..., K - 1}.
 
     A target is a class index, of integer or floating dtype, or a floating tensor of shape
     batch_shape + (K,) with a probability for each class: one-hot or soft labels, for which log_prob
-    is minus the cross-entropy. Indices with sample dimensions in front of the batch are therefore
-    best given as integers.
+    is minus the cross-entropy. Indices with sample dimensions in front of the batch should
+    therefore be integers.
 
-    A head's distribution of very many classes keeps features and weights in place of its logits.
-    `log_prob`, the loss, goes over a few classes at a time, all else over a few rows; the logits
-    are made when they are asked for.
+    A head's distribution of very many classes keeps features and weights instead of logits. Its
+    `log_prob` goes over chunks of classes, all other methods over chunks of rows; logits are
+    computed when they are used.
+
+    Args:
+        logits: unnormalised log-probabilities, shape (..., K).
+        probs: probabilities, shape (..., K), which are normalised. Exactly one of logits and probs
+            is given.
+
+    Raises:
+        ValueError: unless exactly one of logits and probs is given.
 
     >>> Categorical(logits=torch.zeros(3)).log_prob(torch.tensor(2))
     tensor(-1.0986)
@@ -57,7 +61,7 @@ class Categorical(Distribution):
         "probs": constraints.simplex,
     }
     parameter_dims = {"logits": 1, "given_probs": 1}
-    given_probs: Tensor | None = None  # normalised; a logit of -inf would not know its gradient
+    given_probs: Tensor | None = None  # normalised; kept since a logit of -inf has no gradient
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("categorical", logits=logits, probs=probs)
@@ -74,6 +78,7 @@ class Categorical(Distribution):
 
     @property
     def num_classes(self) -> int:
+        """The number of classes, K."""
         linked: object = self._linked
         if isinstance(linked, (Projection, LinkedParameters)) and self._is_lazy:
             return linked.num_classes if isinstance(linked, Projection) else linked.raw.shape[-1]
@@ -81,7 +86,7 @@ class Categorical(Distribution):
 
     @property
     def _projection(self) -> Projection | None:
-        """Features and weights, of a distribution that has no logits yet."""
+        """Features and weights of a distribution whose logits have not been computed; else None."""
         linked: object = self._linked
         return linked if isinstance(linked, Projection) and self._is_lazy else None
 
@@ -91,6 +96,7 @@ class Categorical(Distribution):
 
     @property
     def probs(self) -> Tensor:
+        """The probability of each class, shape (..., K)."""
         return self.logits.softmax(-1) if self.given_probs is None else self.given_probs
 
     @property
@@ -101,15 +107,15 @@ class Categorical(Distribution):
         """Logits, and the logarithm of the sum of their exponentials."""
         if self.given_probs is not None:
             return self.logits, self.logits.new_zeros(self.batch_shape)
-        # logsumexp does not round against 0
+        # with the maximum at 0, logsumexp keeps its digits
         logits = self.logits - self.logits.amax(-1, keepdim=True).detach()
         return logits, logits.logsumexp(-1)
 
     @staticmethod
     def log_prob_and_grad(y: Array, logits: Array) -> tuple[Array, Array]:
-        """log_prob with its derivatives 1{k = y} - p_k by the logits.
+        """log_prob and its derivatives 1{k = y} - p_k by the logits.
 
-        The last dimension counts rows: y (rows,), logits (K, rows).
+        The last dimension is the row: y has shape (rows,), logits and derivatives (K, rows).
         """
         is_class = y == counting(logits)
         probs, log_probs = softmax(logits)
@@ -125,7 +131,7 @@ class Categorical(Distribution):
             return projection.log_prob(y)
         if self._is_soft(y):
             return self._soft_log_prob(y)
-        if y.dtype == torch.float64:  # whose precision says nothing
+        if y.dtype == torch.float64:  # indices in double precision do not ask for double answers
             index = None if is_tracing() else y.long()
             if index is None or not torch.equal(index.double(), y):
                 return self._plain_log_prob(y)
@@ -142,12 +148,12 @@ class Categorical(Distribution):
         return self._plain_log_prob(y) if value is None else value
 
     def _plain_log_prob(self, y: Tensor) -> Tensor:
-        """log_prob of class indices by plain operations, which also answers for those that are none."""
+        """log_prob of class indices by plain operations; -inf for numbers that are no index."""
         logits, normalizer = self._with_normalizer()
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         shape = torch.broadcast_shapes(index.shape, self.batch_shape)
-        # one distribution for all targets: its gradient is not spread over them
+        # one distribution for all targets: no gradient for each of them is held
         if logits.ndim == 1:
             chosen = logits.index_select(0, index.reshape(-1)).reshape(shape)
         else:
@@ -159,7 +165,9 @@ class Categorical(Distribution):
         return torch.where(inside, chosen - normalizer, -torch.inf)
 
     def log_prob_and_sum(self, y: Tensor, class_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """log_prob of class indices y, and sum_k class_weight_k log p_k, which label smoothing adds to a loss, in one pass.
+        """log_prob(y) and sum_k class_weight_k log p_k, in one pass, both of shape (...,).
+
+        Label smoothing adds the sum to a loss.
 
         Args:
             y: class indices, shape (...,).
@@ -182,19 +190,19 @@ class Categorical(Distribution):
 
     @property
     def mode(self) -> Tensor:
-        """The most probable class, the first one among equals."""
+        """The most probable class; the first of equally probable ones."""
         return self._by_rows(lambda dist: dist.logits.argmax(-1))
 
     def _by_rows(self, answer: Callable[["Categorical"], Tensor]) -> Tensor:
-        """An answer of the shape batch + (...), a few rows at a time where the logits are not there yet."""
+        """The answer, of shape batch + (...), by chunks of rows where there are no logits yet."""
         projection = self._projection
         if projection is None:
             return answer(self)
-        rows = torch.cat([answer(piece) for piece in projection.pieces()])
+        rows = torch.cat([answer(chunk) for chunk in projection.pieces()])
         return rows.reshape(self.batch_shape + rows.shape[1:])
 
     def entropy(self) -> Tensor:
-        """-sum_k p_k log p_k, in nats."""
+        """The entropy -sum_k p_k log p_k, in nats."""
         return self._by_rows(Categorical._entropy)
 
     def _entropy(self) -> Tensor:
@@ -205,7 +213,7 @@ class Categorical(Distribution):
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Class indices of integer dtype."""
+        """Samples: class indices of integer dtype, shape sample_shape + batch."""
         sample_shape = Size(sample_shape)
         count = sample_shape.numel()
         drawn = self._by_rows(
@@ -226,13 +234,20 @@ class Categorical(Distribution):
         )
 
     def brier(self, y: Tensor) -> Tensor:
-        """Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; soft labels take the place of 1{y = k}."""
+        """The Brier score sum_k (p_k - 1{y = k})^2, from 0 to 2; lower is better.
+
+        Soft labels take the place of 1{y = k}.
+        """
         if not self._is_soft(y):
             y = (y.unsqueeze(-1) == torch.arange(self.num_classes, device=y.device)).to(self.dtype)
         return (self.probs - y).square().sum(-1)
 
     def expected_cost(self, cost: Tensor) -> Tensor:
-        """The expected cost of each action: cost (actions, K) gives (..., actions)."""
+        """The expected cost of each action, shape (..., actions).
+
+        Args:
+            cost: the cost of each action for each true class, shape (actions, K).
+        """
         by_class = torch.as_tensor(cost, dtype=self.dtype, device=self.device).mT
         return self._by_rows(lambda dist: dist.probs @ by_class)
 
@@ -256,8 +271,7 @@ class Categorical(Distribution):
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         reason = (
             "classes do not move continuously with the parameters. Use sample(), and log_prob for "
-            "a score-function "
-            "gradient"
+            "a score-function gradient"
         )
         raise self._unanswered("rsample", reason)
 
@@ -315,10 +329,15 @@ def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
 
 
 class CategoricalFamily(Family):
-    """Categorical over `num_classes` classes, numbered from 0.
+    """The categorical family: p(k) = exp(logits_k) / sum_j exp(logits_j), k in {0, ..., K - 1}.
+
+    Its parameter is `logits`, shape (..., K).
+
+    Args:
+        num_classes: K, at least 2.
 
     Raises:
-        ValueError: without num_classes, or with fewer than two.
+        ValueError: without num_classes, or with fewer than 2.
     """
 
     name = "categorical"
@@ -334,13 +353,11 @@ class CategoricalFamily(Family):
     density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
     breaks = (
         "An order among the classes is lost: a near miss costs what a far one does. Networks grow "
-        "too sure of "
-        "themselves."
+        "too sure of themselves."
     )
     remedy = (
         "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for "
-        "doubtful ones, "
-        "recalibration for overconfidence."
+        "doubtful ones, recalibration for overconfidence."
     )
 
     def __init__(self, num_classes: int | None = None):
@@ -363,11 +380,11 @@ class CategoricalFamily(Family):
         counts = torch.zeros(len(index), self.num_classes, dtype=torch.float64, device=y.device)
         counts = counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype))
         counts = counts.reshape(*y.shape[1:], self.num_classes)
-        # half a row of a class that does not occur
+        # a class that does not occur counts as half a row
         return {"logits": (counts.clamp(min=0.5) / len(y)).log()}
 
     def check_target(self, y: Tensor, column: str = "the target") -> None:
-        """Class indices 0 ... K - 1, or a floating tensor (..., K) of class probabilities.
+        """Check class indices 0, ..., K - 1, or class probabilities (..., K).
 
         Raises:
             TargetError: for anything else, naming rows and values.
@@ -385,8 +402,7 @@ class CategoricalFamily(Family):
             if not (y == y.floor()).all():
                 raise TargetError(
                     f"{column} must be class indices, or class probabilities that sum to 1 over "
-                    "the last dimension, "
-                    f"got the sums {locate(~valid, y.sum(-1))}."
+                    f"the last dimension, got the sums {locate(~valid, y.sum(-1))}."
                 )
         wrong = y.isfinite() & ~self.support.check(y)
         if wrong.any():

@@ -18,13 +18,15 @@ __all__ = ["CircularMixture"]
 class CircularMixture(Mixture):
     """Mixture of K distributions on the circle, with density sum_k weight_k p_k(y).
 
-    Mean and variance are those of directions: the angle of the mean unit vector, and one minus its
-    length. A circle with several peaks has no place where a cdf would naturally start, so quantiles
-    and what rests on them are not defined.
+    The support is -pi < y <= pi, in radians. Mean and variance are those of directions: the angle
+    of the mean unit vector, and one minus its length (Mardia and Jupp 2000). A density with several
+    peaks on the circle has no natural start for a cdf, so that quantiles and what derives from them
+    are not defined.
 
     Args:
         logits: unnormalised log-weights of the components, shape (..., K).
         components: a `VonMises` with batch_shape (..., K).
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
 
     >>> from disthead.families.von_mises import VonMises
     >>> CircularMixture(torch.zeros(2), VonMises(torch.tensor([0.0, 1.0]), 4.0)).mean
@@ -53,14 +55,18 @@ class CircularMixture(Mixture):
     @property
     @in_double
     def variance(self) -> Tensor:
-        """The circular variance, from 0 for one direction to 1 where directions cancel."""
+        """The circular variance, from 0 for a single direction to 1 where directions cancel."""
         cosine, sine = self._resultant()
         return 1 - torch.hypot(cosine, sine)
 
     @property
     @in_double
     def epistemic(self) -> Tensor:
-        """How much shorter the mean vector is than the components' on average: `variance` less `aleatoric`, never negative."""
+        """The variance that is due to different directions of the components.
+
+        It is the mean length of the components' mean vectors minus the length of their mean:
+        variance - aleatoric, never negative.
+        """
         cosine, sine = self._resultant()
         return (self.probs * (1 - self.components.variance)).sum(-1) - torch.hypot(cosine, sine)
 
@@ -76,7 +82,7 @@ class CircularMixture(Mixture):
         return torch.cat([points, ends]).sort(0).values
 
     def _places(self) -> Tensor:
-        # more of them, and the seam: quantiles of components may lie across it
+        # more points, and the seam: quantiles of components may lie across it
         return Components._places(self)
 
     def _most_peaks(self) -> int:
@@ -128,5 +134,5 @@ class CircularMixture(Mixture):
         return self._unanswered(
             question,
             f"a circle with several peaks has no place where a cdf starts; components.{question} "
-            "answers for each.",
+            "is defined for each component.",
         )

@@ -1,4 +1,4 @@
-"""Distributions of torch and Pyro as ours of the same kind, so that divergences between both are known."""
+"""Divergences between distributions of torch or Pyro and those of this library."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,10 @@ __all__ = ["counterpart"]
 
 
 def counterpart(dist: distributions.Distribution) -> Distribution:
-    """The distribution of torch or Pyro as ours of the same kind.
+    """The distribution of this library that equals one of torch or Pyro.
+
+    Args:
+        dist: a distribution of torch or Pyro; one of this library is returned as is.
 
     Raises:
         NotImplementedError: where there is none.
@@ -41,7 +44,7 @@ def counterpart(dist: distributions.Distribution) -> Distribution:
 
 
 def _weights(dist: Any) -> dict[str, Tensor]:
-    """Probabilities or logits, as they were given: those of torch keep away from 0 and 1 when they are turned into each other."""
+    """Probabilities or logits, as the distribution stores them: torch clamps converted ones."""
     return (
         {"probs": dist.probs}
         if dist._param is dist.__dict__.get("probs")

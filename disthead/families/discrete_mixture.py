@@ -1,4 +1,4 @@
-"""Mixtures of distributions of counts."""
+"""Mixtures of counts."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,20 @@ from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]
 
-_NARROW = 2048  # integers that a table may have
-_MANY = 5  # levels of a row, for which one table takes less time than a search for each
-_DOUBT = 1e-13  # relative error of the sums of a table, and more
+_MAX_TABLE_WIDTH = 2048  # integers that a table may have
+_MIN_LEVELS_OF_TABLE = 5  # of a row: from here on one table costs less than single searches
+_TABLE_ERROR = 1e-13  # bound on the relative error of sums over a table
 
 
 class DiscreteMixture(Components, Discrete):
     """Mixture of K distributions of counts, with mass sum_k weight_k p_k(y).
 
+    The support is that of the components, such as 0, 1, 2, ...
+
     Args:
         logits: unnormalised log-weights of the components, shape (..., K).
         components: a distribution of counts with batch_shape (..., K).
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
 
     >>> from disthead.families.poisson import Poisson
     >>> DiscreteMixture(torch.zeros(2), Poisson(torch.tensor([1.0, 9.0]))).mean
@@ -35,7 +38,7 @@ class DiscreteMixture(Components, Discrete):
         return self._log_mean(self._log_densities(x))
 
     def _log_densities(self, y: Tensor) -> Tensor:
-        # also between integers, where the sum asks too
+        # `_log_mass` also answers between integers, where sums have nodes
         return self.components._log_mass(y.unsqueeze(-1))
 
     def _log_cdf(self, k: Tensor) -> Tensor:
@@ -59,7 +62,7 @@ class DiscreteMixture(Components, Discrete):
         first, last = self.components._bulk()
         return first.amin(-1), last.amax(-1)
 
-    # Answers for concrete numbers: by tables of the masses where their ranges are short.
+    # Concrete numbers: tables of masses where ranges are short.
 
     _widest_table = 1 << 15
 
@@ -68,8 +71,8 @@ class DiscreteMixture(Components, Discrete):
 
     def _masses(self, first: Tensor, width: int) -> Tensor:
         count = self.logits.shape[-1]
-        each = self.components._flat()._masses(first.repeat_interleave(count), width)
-        return (self.probs.unsqueeze(1) @ each.reshape(-1, count, width)).squeeze(1)
+        masses = self.components._flat()._masses(first.repeat_interleave(count), width)
+        return (self.probs.unsqueeze(1) @ masses.reshape(-1, count, width)).squeeze(1)
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
         return self._expectation(lambda k: -self._log_mass(k))
@@ -78,8 +81,8 @@ class DiscreteMixture(Components, Discrete):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts.
 
-        The sum of (cdf(t) - 1{t >= y})^2, or the weighted mean of the components' own scores, less
-        the sum of the variance of their cdfs about the mixture's.
+        It is the integral of (cdf(t) - 1{t >= y})^2 dt, from a table of masses; or the weighted
+        mean of the components' scores minus the sum of the variance of their cdfs.
         """
         if not self._is_plain(y):
             return super().crps(y)
@@ -92,21 +95,23 @@ class DiscreteMixture(Components, Discrete):
         )
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
-        """As in `Discrete`; many levels of a row come from one table of its masses, where that is narrow."""
+        """As in `Discrete`; several levels of a row come from one narrow table of its masses."""
         shape = torch.broadcast_shapes(target.shape, self.batch_shape)
         columns, flat = self._columns(shape, target, below, above)
-        if columns[0].shape[1] < _MANY:
+        if columns[0].shape[1] < _MIN_LEVELS_OF_TABLE:
             return super()._least_by_search(target, below, above)
         first, last = flat._reach(*(part.T for part in columns[1:]))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
         for at, width in groups:
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
-        if len(wide):
-            result[wide] = (
-                super(DiscreteMixture, flat[wide])
-                ._least_by_search(*(column[wide].T for column in columns))
+        if len(wide_rows):
+            result[wide_rows] = (
+                super(DiscreteMixture, flat[wide_rows])
+                ._least_by_search(*(column[wide_rows].T for column in columns))
                 .T
             )
         return result.T.reshape(shape)
@@ -114,7 +119,8 @@ class DiscreteMixture(Components, Discrete):
     def _least_in_table(self, target: Tensor, first: Tensor, width: int) -> Tensor:
         cdf = self.cdf(first - 1).unsqueeze(1) + self._masses(first, width).cumsum(1)
         lower, upper = (
-            first[:, None] + torch.searchsorted(cdf, target * (1 + by)) for by in (-_DOUBT, _DOUBT)
+            first[:, None] + torch.searchsorted(cdf, target * (1 + by))
+            for by in (-_TABLE_ERROR, _TABLE_ERROR)
         )
         rows, levels = (lower != upper).nonzero(as_tuple=True)
         if len(rows):
@@ -138,9 +144,9 @@ class DiscreteMixture(Components, Discrete):
 
     @property
     def _skewness(self) -> Tensor:
-        """From the third moments of the components about the mixture's mean."""
-        spread, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
-        thirds = self.components._skewness * spread**3 + 3 * spread.square() * between + between**3
+        """The skewness, from the components' third moments about the mean of the mixture."""
+        std, between = self.components.stddev, self.components.mean - self.mean.unsqueeze(-1)
+        thirds = self.components._skewness * std**3 + 3 * std.square() * between + between**3
         return (self.probs * thirds).sum(-1) / self.stddev**3
 
     @property
@@ -152,8 +158,10 @@ class DiscreteMixture(Components, Discrete):
         flat = exact._flat()
         peaks = flat._peaks()
         first, last = peaks.amin(-1), peaks.amax(-1)
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
-        if len(wide):
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
+        if len(wide_rows):
             return super().mode
         result = torch.empty_like(first)
         for rows, width in groups:
@@ -161,13 +169,13 @@ class DiscreteMixture(Components, Discrete):
         return result.reshape(self.batch_shape).to(self.dtype)
 
     def _peaks(self) -> Tensor:
-        """The modes of the components, (..., components); of mixtures of mixtures, the components of all of them."""
+        """The modes of all components, (..., K), with mixtures of mixtures flattened."""
         if isinstance(self.components, DiscreteMixture):
             return self.components._peaks().flatten(-2)
         return self.components.mode
 
     def _ranges(self) -> tuple[Tensor, Tensor]:
-        """Where each component carries probability, (..., components); of mixtures of mixtures, the components of all of them."""
+        """The ranges of all components, (..., K), with mixtures of mixtures flattened."""
         if not isinstance(self.components, DiscreteMixture):
             return self.components._bulk()
         first, last = self.components._ranges()
@@ -176,8 +184,7 @@ class DiscreteMixture(Components, Discrete):
     def _sum(self, function: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
         """The sum over all integers that carry probability.
 
-        The rule of single integers starts again where each component begins, since the masses rise
-        steeply there.
+        The rule takes single integers at the start of each component, where masses rise steeply.
         """
         with torch.no_grad():
             first, last = (part.movedim(-1, 0) for part in self._ranges())
@@ -190,7 +197,7 @@ class DiscreteMixture(Components, Discrete):
         return (weight * function(k)).sum(0)
 
     def _disagreement(self) -> Tensor:
-        # Not `cdf`, which is a step function: the sum asks between integers too.
+        # not `cdf`, a step function: sums have nodes between integers
         return self._sum(
             lambda k: self._variance_over_components(
                 self.components._log_cdf(k.unsqueeze(-1)).exp()
@@ -198,24 +205,26 @@ class DiscreteMixture(Components, Discrete):
         )
 
     def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
-        """The shortest run from a table of the masses, where that is narrow, or from quantiles."""
+        """The shortest run, from a table of masses where that is narrow, else from quantiles."""
         flat = self._flat()
         first, last = flat._bulk()
         ends = torch.empty(2, len(first), dtype=first.dtype)
-        groups, wide = grouped_by_width(first, last, _NARROW, flat._numbers_of_a_mass())
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
         for at, width in groups:
             part = flat[at]
             ends[:, at] = torch.stack(
                 shortest_runs_of(part, part._masses(first[at], width), first[at], level)
             )
-        if len(wide):
-            ends[:, wide] = torch.stack(flat[wide]._run_by_halving(level))
+        if len(wide_rows):
+            ends[:, wide_rows] = torch.stack(flat[wide_rows]._run_by_halving(level))
         return tuple(end.reshape(self.batch_shape) for end in ends)
 
     def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
-        """The shortest run of those that start at one of 257 quantiles.
+        """The shortest of the runs that start at one of 257 quantiles.
 
-        Every integer with a probability above (1 - level) / 256 is such a start.
+        Every integer with a probability above (1 - level) / 256 is among them.
         """
         below = torch.linspace(0, 1 - level, 257, dtype=self.dtype, device=self.device)
         lower = self.icdf(

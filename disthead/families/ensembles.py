@@ -1,4 +1,4 @@
-"""`ensemble`: the distributions of several models as one, their exact mixture with equal weights."""
+"""`ensemble`: the exact mixture of the distributions of several models, with equal weights."""
 
 import math
 from collections.abc import Callable
@@ -27,27 +27,27 @@ __all__ = [
     "ensemble",
 ]
 
-_SAMPLES = 128  # of each member, for what has no sum or integral
-_ORDERS = 6  # items up to which all orders are tried for the mode
+_SAMPLES = 128  # of each member, for expectations without a sum or an integral
+_MOST_ITEMS = 6  # up to here the mode compares all rankings
 
 
 def ensemble(members: Distribution) -> Distribution:
     """The mixture of the members' distributions: p(y) = mean over members of p_m(y).
 
-    It is exact, of any family, and answers what its members answer: numbers and counts become a
+    It is exact for every family and has the methods of its members: numbers and counts become a
     mixture, probabilities of classes are averaged, and the joint density of vectors is the mean of
-    the members' joint densities. Beside that it splits its uncertainty:
+    the members' joint densities. It also decomposes the uncertainty:
 
-    - `aleatoric`, the mean of the members' variances: noise in the data;
-    - `epistemic`, the variance of the members' means: where they disagree. Both add up to
-      `variance` (law of total variance). Classes and rankings have no variance: there the two are
-      the next two;
-    - `expected_entropy`, the mean of the members' entropies in nats;
-    - `mutual_information`, what an outcome would tell about which member is right, in nats. Both
+    - `aleatoric` is the mean of the members' variances: the noise in the data.
+    - `epistemic` is the variance of the members' means: their disagreement. Both add up to
+      `variance` (law of total variance). Classes and rankings have no variance; for them these two
+      equal the next two.
+    - `expected_entropy` is the mean of the members' entropies, in nats.
+    - `mutual_information` is the information that an outcome gives about its member, in nats. Both
       add up to `entropy()`.
 
-    Source: Lakshminarayanan, Pritzel and Blundell 2017, without their normal approximation; Depeweg
-    et al. 2018.
+    Source: Lakshminarayanan, Pritzel and Blundell 2017 (without their normal approximation);
+    Depeweg et al. 2018.
 
     Args:
         members: a distribution with batch_shape (members, ...).
@@ -56,7 +56,7 @@ def ensemble(members: Distribution) -> Distribution:
         a distribution with batch_shape (...); the members are its `components`.
 
     Raises:
-        ValueError: without a dimension of members.
+        ValueError: for a distribution without a batch dimension.
 
     >>> from disthead.families.normal import Normal
     >>> dist = ensemble(Normal(torch.tensor([[-1.0], [1.0]]), 0.5))
@@ -70,18 +70,18 @@ def ensemble(members: Distribution) -> Distribution:
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):
-        given = components.given_probs
+        probs = components.given_probs
         return (
             CategoricalEnsemble(components.logits)
-            if given is None
-            else CategoricalEnsemble(member_probs=given)
+            if probs is None
+            else CategoricalEnsemble(member_probs=probs)
         )
     if isinstance(components, Bernoulli):
-        given = components.given_probs
+        probs = components.given_probs
         return (
             BernoulliEnsemble(components.logits)
-            if given is None
-            else BernoulliEnsemble(member_probs=given)
+            if probs is None
+            else BernoulliEnsemble(member_probs=probs)
         )
     if isinstance(components, PlackettLuce):
         return RankingEnsemble(components)
@@ -93,7 +93,7 @@ def ensemble(members: Distribution) -> Distribution:
 
 
 class _OfMembers:
-    """What every ensemble here says of its `components`, the members, batch_shape (..., members)."""
+    """An ensemble with its members as `components`, of batch_shape (..., members)."""
 
     components: Any
 
@@ -103,7 +103,7 @@ class _OfMembers:
 
 
 class _WithoutVariance(_OfMembers):
-    """Of classes and rankings, which have no variance: the two parts of the entropy stand for those of the variance."""
+    """An ensemble of classes or rankings: the parts of the entropy replace those of a variance."""
 
     mutual_information: Any
 
@@ -117,13 +117,14 @@ class _WithoutVariance(_OfMembers):
 
 
 class CategoricalEnsemble(_WithoutVariance, Categorical):
-    """Classes whose probabilities are the average over members.
+    """Categorical distribution with p(k) = mean over members of p_m(k), k in {0, ..., K - 1}.
 
     Args:
-        member_logits: shape (..., members, K).
-        member_probs: their probabilities, of the same shape. Exactly one of the two is given.
+        member_logits: unnormalised log-probabilities, shape (..., members, K).
+        member_probs: probabilities, of the same shape. Exactly one of both is given.
 
-    >>> CategoricalEnsemble(torch.tensor([[9.0, -9.0], [-9.0, 9.0]])).mutual_information  # they disagree: log 2
+    >>> sure_opposites = torch.tensor([[9.0, -9.0], [-9.0, 9.0]])
+    >>> CategoricalEnsemble(sure_opposites).mutual_information  # log 2
     tensor(0.6931)
     """
 
@@ -150,23 +151,24 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
     @property
     def logits(self) -> Tensor:
         """The logarithms of the averaged probabilities."""
-        given = self.given_probs
+        probs = self.given_probs
         return (
-            _log_mean(self.components._log_probs, -2) if given is None else log_probability(given)
+            _log_mean(self.components._log_probs, -2) if probs is None else log_probability(probs)
         )
 
     @property
     def mutual_information(self) -> Tensor:
+        """The information that a class gives about its member, in nats."""
         members = self.components
         return divergence(members.probs, members._log_probs, self._log_probs.unsqueeze(-2)).mean(-1)
 
 
 class BernoulliEnsemble(_OfMembers, Bernoulli):
-    """Two outcomes, whose probabilities are the average over members.
+    """Bernoulli distribution with probs = mean over members of probs_m, y in {0, 1}.
 
     Args:
-        member_logits: log odds, shape (..., members).
-        member_probs: probabilities of 1, of the same shape. Exactly one of the two is given.
+        member_logits: log-odds, shape (..., members).
+        member_probs: probabilities of 1, of the same shape. Exactly one of both is given.
 
     >>> BernoulliEnsemble(torch.tensor([0.0, 2.0])).probs  # (0.5 + 0.8808) / 2
     tensor(0.6904)
@@ -190,31 +192,34 @@ class BernoulliEnsemble(_OfMembers, Bernoulli):
 
     @property
     def logits(self) -> Tensor:
-        """The log odds of the averaged probability."""
-        given = self.given_probs
-        if given is not None:
-            return log_odds(given)
+        """The log-odds of the averaged probability."""
+        probs = self.given_probs
+        if probs is not None:
+            return log_odds(probs)
         return _log_mean(self.components._log_success, -1) - _log_mean(
             self.components._log_failure, -1
         )
 
     @property
     def aleatoric(self) -> Tensor:
+        """The mean of the members' variances probs (1 - probs)."""
         return self.components.variance.mean(-1)
 
     @property
     def epistemic(self) -> Tensor:
+        """The variance of the members' probabilities."""
         return self.components.probs.var(-1, correction=0)
 
     @property
     def mutual_information(self) -> Tensor:
+        """The information that an outcome gives about its member, in nats."""
         members = self.components
         probs, log_probs = members._both()
         return divergence(probs, log_probs, self._both()[1].unsqueeze(-2)).mean(-1)
 
 
 class _Joint(_OfMembers, Distribution):
-    """The mixture of joint distributions: `components` have batch_shape (..., members), and an event."""
+    """A mixture of joint distributions: components of batch_shape (..., members) with an event."""
 
     def __init__(self, components: Any):
         self.components = components
@@ -259,7 +264,7 @@ class _Joint(_OfMembers, Distribution):
         return type(self)(self.components._in_double())
 
     def _beside(self, y: Tensor) -> Tensor:
-        """Targets with a dimension for the members."""
+        """Targets with an additional dimension for the members."""
         return y.unsqueeze(-1 - len(self.event_shape))
 
     def log_prob(self, y: Tensor) -> Tensor:
@@ -270,11 +275,11 @@ class _Joint(_OfMembers, Distribution):
         return self._of_one(self.components.sample(Size(sample_shape), generator), generator)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples with gradients: which member they come from does not depend on anything learned."""
+        """Samples with gradients, each from a random member (equal weights need no gradient)."""
         return self._of_one(self.components.rsample(Size(sample_shape), generator), generator)
 
     def _of_one(self, drawn: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Of the samples of all members that of one, by chance."""
+        """The samples of one member, chosen at random, from samples of all of them."""
         dim = drawn.ndim - len(self.event_shape) - 1
         count = drawn.shape[dim]
         chosen = torch.randint(
@@ -287,7 +292,10 @@ class _Joint(_OfMembers, Distribution):
     @property
     @torch.no_grad()
     def mutual_information(self) -> Tensor:
-        """log M - E[entropy of the members once y is known], by 128 samples of each member, always the same ones; no gradient."""
+        """The mutual information of y and its member, in nats: log M - E[H(member | y)].
+
+        It is an estimate by 128 samples of each member with a fixed seed, without a gradient.
+        """
         dim, remaining = 1 + len(self.batch_shape), torch.zeros((), device=self.device)
         drawn = draw(self.components, _SAMPLES, torch.Generator().manual_seed(0))
         for y in drawn.unbind(dim):
@@ -299,18 +307,20 @@ class _Joint(_OfMembers, Distribution):
         return math.log(count) - remaining / count
 
     def entropy(self) -> Tensor:
-        """E[-log p(Y)] in nats: `expected_entropy` and `mutual_information`, the latter by samples."""
+        """The entropy in nats, expected_entropy + mutual_information, the latter by samples."""
         return self.expected_entropy + self.mutual_information
 
 
 class VectorEnsemble(_Joint, Vector):
-    """Vectors whose joint density is the mean of the members' densities.
+    """Distribution of vectors with the density p(y) = mean over members of p_m(y).
 
     Args:
-        components: a distribution of vectors, batch_shape (..., members).
+        components: a distribution of vectors with batch_shape (..., members); its event_shape is
+            (D,).
 
     >>> from disthead.families.multivariate_normal import MultivariateNormal
-    >>> dist = VectorEnsemble(MultivariateNormal(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), 0.5 * torch.eye(2)))
+    >>> means = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    >>> dist = VectorEnsemble(MultivariateNormal(means, 0.5 * torch.eye(2)))
     >>> dist.covariance  # the members disagree along the diagonal
     tensor([[1.2500, 1.0000],
             [1.0000, 1.2500]])
@@ -332,7 +342,7 @@ class VectorEnsemble(_Joint, Vector):
 
     @property
     def median(self) -> Tensor:
-        """Of each coordinate by itself."""
+        """The median of each coordinate."""
         return self.marginals.median
 
     @property
@@ -341,16 +351,17 @@ class VectorEnsemble(_Joint, Vector):
 
     @property
     def covariance(self) -> Tensor:
+        """The mean of the members' covariances plus the covariance of their means, (..., D, D)."""
         return _total_covariance(self.components, self.mean)
 
     @property
     def aleatoric(self) -> Tensor:
-        """Of each coordinate."""
+        """The mean of the members' variances of each coordinate."""
         return self.marginals.aleatoric
 
     @property
     def epistemic(self) -> Tensor:
-        """Of each coordinate."""
+        """The variance of the members' means of each coordinate."""
         return self.marginals.epistemic
 
     @property
@@ -363,16 +374,17 @@ class VectorEnsemble(_Joint, Vector):
 
 
 class IndependentEnsemble(_Joint, Independent):
-    """Several outputs, independent within each member, and so dependent over all: members are wrong about them together.
+    """Several outputs that are independent within each member, and dependent in the ensemble.
 
-    What is about one number (cdf, mode, crps, aleatoric ...) is answered for each output by itself,
-    as `Independent` does.
+    The joint density is p(y) = mean over members of prod_i p_m(y_i). Methods for a single number
+    (cdf, mode, crps, aleatoric ...) answer for each output, as in `Independent`.
 
     Args:
-        components: an `Independent`, batch_shape (..., members).
+        components: an `Independent` with batch_shape (..., members).
 
     >>> from disthead.families.normal import Normal
-    >>> dist = IndependentEnsemble(Normal(torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), 0.5).to_event(1))
+    >>> means = torch.tensor([[-1.0, -1.0], [1.0, 1.0]])
+    >>> dist = IndependentEnsemble(Normal(means, 0.5).to_event(1))
     >>> dist.covariance
     tensor([[1.2500, 1.0000],
             [1.0000, 1.2500]])
@@ -386,15 +398,15 @@ class IndependentEnsemble(_Joint, Independent):
     @property
     def covariance(self) -> Tensor:
         if len(self.event_shape) != 1:
-            return super().covariance  # says why there is none
+            return super().covariance  # raises and says why
         return _total_covariance(self.components, self.mean)
 
 
 class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
-    """Orders of items, each with the mean of its probabilities over the members.
+    """Distribution of rankings with P(ranking) = mean over members of P_m(ranking).
 
     Args:
-        components: a `PlackettLuce`, batch_shape (..., members).
+        components: a `PlackettLuce` with batch_shape (..., members); its event_shape is (K,).
 
     >>> RankingEnsemble(PlackettLuce(torch.tensor([[9.0, 0.0], [-9.0, 0.0]]))).top1
     tensor([0.5000, 0.5000])
@@ -420,23 +432,26 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
 
     @property
     def mode(self) -> Tensor:
-        """The most probable of all orders for up to 6 items; of more the most probable among the members' own modes."""
-        if self.num_items <= _ORDERS:
+        """The most probable ranking, shape (..., K).
+
+        It is exact for up to 6 items, and the most probable of the members' modes for more.
+        """
+        if self.num_items <= _MOST_ITEMS:
             items = torch.arange(self.num_items, device=self.device)
-            orders = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
-            orders = orders[(orders.sort(-1).values == items).all(-1)]
-            orders = orders.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
-            orders = orders.expand(orders.shape[:1] + self.batch_shape + self.event_shape)
+            rankings = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
+            rankings = rankings[(rankings.sort(-1).values == items).all(-1)]
+            rankings = rankings.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
+            rankings = rankings.expand(rankings.shape[:1] + self.batch_shape + self.event_shape)
         else:
-            orders = self.components.mode.movedim(-2, 0)
-        best = self.log_prob(orders).argmax(0, keepdim=True).unsqueeze(-1)
-        return orders.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
+            rankings = self.components.mode.movedim(-2, 0)
+        best = self.log_prob(rankings).argmax(0, keepdim=True).unsqueeze(-1)
+        return rankings.gather(0, best.expand(best.shape[:-1] + self.event_shape)).squeeze(0)
 
 
-def _exactly_one(**given: Tensor | None) -> dict[str, Tensor]:
-    """The one that is given."""
-    exactly_one("the ensemble", **given)
-    return {name: value for name, value in given.items() if value is not None}
+def _exactly_one(**parameters: Tensor | None) -> dict[str, Tensor]:
+    """The parameter that is not None, by name."""
+    exactly_one("the ensemble", **parameters)
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _log_mean(values: Tensor, dim: int) -> Tensor:
@@ -444,11 +459,11 @@ def _log_mean(values: Tensor, dim: int) -> Tensor:
 
 
 def _of_coordinates(marginals: Distribution, dims: int) -> Distribution:
-    """The ensemble of single numbers, from members in dimension `dims`."""
+    """The ensemble of single numbers whose members are in dimension `dims`."""
     return ensemble(marginals.map(lambda parameter: parameter.movedim(dims, 0)))
 
 
 def _total_covariance(components: Distribution, mean: Tensor) -> Tensor:
-    """Law of total covariance: the mean of the members' covariances and the covariance of their means."""
+    """The mean of the members' covariances plus the covariance of their means."""
     between = components.mean - mean.unsqueeze(-2)
     return components.covariance.mean(-3) + (between.unsqueeze(-1) * between.unsqueeze(-2)).mean(-3)

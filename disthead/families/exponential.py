@@ -1,4 +1,4 @@
-"""The exponential distribution: waiting times of events that do not age."""
+"""The exponential distribution: waiting times of events with a constant hazard."""
 
 import torch
 from torch import Tensor
@@ -23,9 +23,12 @@ __all__ = ["Exponential", "ExponentialFamily"]
 class Exponential(Continuous):
     """Exponential distribution with density rate exp(-rate y) for y >= 0.
 
+    Source: Johnson, Kotz and Balakrishnan 1994, Continuous Univariate Distributions, volume 1,
+    chapter 19.
+
     Args:
         rate: one over the mean, shape (...,), positive, in units of 1 / y.
-        log_rate: its logarithm; either or both may be given.
+        log_rate: log(rate); the rate, its logarithm or both are given.
 
     >>> Exponential(2.0).mean
     tensor(0.5000)
@@ -40,20 +43,20 @@ class Exponential(Continuous):
         self._store(rate=rate, log_rate=log_rate)
 
     def _standardised(self, y: Tensor) -> Tensor:
-        """rate * y, and 0 for negative y."""
+        """The product rate * y, and 0 for negative y."""
         return product(y.clamp(min=0), self.rate, self.log_rate)
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivative by log(rate).
+        """log_prob and its derivative by log(rate).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z = rate.value * y
         return rate.log - z, 1 - z
 
     @with_fused_loss
-    @in_double  # for the gradient, 1 / rate - y
+    @in_double  # terms of the gradient, 1 / rate - y, cancel
     def log_prob(self, y: Tensor) -> Tensor:
         return torch.where(y >= 0, self.log_rate - self._standardised(y), -torch.inf)
 
@@ -105,7 +108,7 @@ class Exponential(Continuous):
 
     @torch.no_grad()
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
-        """From 0 on, where the density is greatest."""
+        """The interval that starts at 0, where the density is highest."""
         outside = self._constant(1 - level)
         return torch.zeros_like(self.rate), self._inverse(1 - outside, outside)
 
@@ -114,12 +117,20 @@ class Exponential(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """|y| - (2 F(y) - 1/2) / rate, Jordan, Krueger and Lerch 2019."""
+        """Continuous ranked probability score |y| - (2 F(y) - 1/2) / rate, in the units of y.
+
+        Source: Jordan, Krueger and Lerch 2019.
+        """
         return y.abs() + (2 * torch.expm1(-self._standardised(y)) + 0.5) / self.rate
 
 
 def minus_log(below: Tensor, above: Tensor) -> Tensor:
-    """-log(above) of two probabilities that add to one, of which the smaller one carries the digits."""
+    """The value of -log(above), also where above is next to 1.
+
+    Args:
+        below: a probability, shape (...); it is exact where it is small.
+        above: 1 - below, which is exact where it is small.
+    """
     if are_plain_numbers(below, above):
         return mend(
             by_numpy("log1p", -below).neg_(),
@@ -136,11 +147,16 @@ def minus_log(below: Tensor, above: Tensor) -> Tensor:
 @register_kl(Exponential, Exponential)
 @in_double
 def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
-    """log(p.rate / q.rate) + q.rate / p.rate - 1."""
+    """The divergence log(p.rate / q.rate) + q.rate / p.rate - 1."""
     return deviance(torch.ones_like(p.rate), q.rate / p.rate)
 
 
 class ExponentialFamily(Family):
+    """The family of exponential distributions: p(y) = rate exp(-rate y) for y >= 0.
+
+    Its parameter is `rate`, shape (...,).
+    """
+
     name = "exponential"
     figure_row = 4
     parameters = {"rate": LINKS["softplus"]}
@@ -151,14 +167,13 @@ class ExponentialFamily(Family):
     use = "magnitudes"
     loss = "y / mean + log mean"
     noise = (
-        "Waiting time for an event that is equally likely at every moment: the spread equals "
-        "the mean."
+        "Waiting time for an event that is equally likely at every moment: the standard deviation "
+        "equals the mean."
     )
     density = "p(y) = rate exp(-rate y)"
     breaks = (
-        "One parameter sets mean and spread together, so the intervals are wrong wherever the "
-        "spread differs from "
-        "the mean."
+        "One parameter sets both mean and standard deviation, so the intervals are wrong wherever "
+        "these differ."
     )
     remedy = "gamma or weibull, which have a shape of their own; log_normal for heavy tails."
 

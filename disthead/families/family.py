@@ -1,4 +1,4 @@
-"""`Family`: the declaration of a kind of distribution, and how raw outputs become one."""
+"""`Family`: the declaration of a family of distributions, and how raw outputs become one."""
 
 import functools
 import inspect
@@ -19,8 +19,8 @@ from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
 
-_MOST_FORMULAS = 64  # that a family keeps
-# of attributes and methods of a family, which can still be declared and asked for, with a warning
+_MOST_FORMULAS = 64  # of one family
+# former names of attributes and methods, which still work with a warning
 _FORMER_NAMES = {
     "check_known": "check_row_constants",
     "known": "row_constants",
@@ -35,41 +35,41 @@ _FORMER_NAMES = {
 
 
 class Family(ABC):
-    """A kind of distribution: its parameters with their links, its support, and the row of the table that it fills.
+    """A family of distributions: its parameters with their links, its support, and its texts.
 
-    A family holds no numbers of its own. It makes distributions, from parameter values
-    (`distribution`) or from the raw outputs of a layer (`from_raw`), says where a marginal fit
-    starts (`initial_estimate`) and which targets it can take (`check_target`).
+    A family holds no parameter values. It makes distributions from values (`distribution`) or from
+    the raw outputs of a layer, unconstrained parameters (`from_raw`). It says where the fit of the
+    unconditional model (no features) starts (`initial_estimate`) and which targets it takes
+    (`check_target`).
 
-    Subclasses set the class attributes below and, in `__init__`, nothing but their options;
-    `option_defaults` is read off their signature.
+    Subclasses set the class attributes below and, in `__init__`, nothing but their options, which
+    are read from its signature.
 
     Attributes:
         name: the name by which users choose it.
         parameters: parameter name -> default link, in the order of the raw outputs.
-        shapes: the shape of each parameter of one distribution, `()` where it is left out.
-        event_shape: the shape of one target; `()` for a number, `(K,)` for a vector family.
-        support: the values a target may take, a constraint of `torch.distributions`.
-        figure_row: the row that the family has in the table of Prince (2023, figure 5.11), None for
-            one beside it.
-        data_type, domain, use: what that row, or one like it, says.
-        loss: the classical loss it turns into.
-        noise, density, breaks, remedy: what `disthead explain` says: the assumed noise, the
-            formula, when it breaks and what to try then.
-        edge_remedy: what to do about targets exactly on the edge of the support.
-        least_log_std: the standard deviation of log y below which networks, which start beside the
-            marginal fit by more than that, do not learn; 0 where the size of targets does not
-            matter.
-        row_constants: quantities that a caller may give per row, such as `exposure`, with the
-            values that they may take.
-        grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, behind the
+        shapes: the shape of each parameter of one distribution; `()` for names that are missing.
+        event_shape: the shape of one target; `()` for a number, `(D,)` for vectors.
+        support: the possible targets, a constraint of `torch.distributions`.
+        figure_row: the row of the family in the table of Prince (2023, figure 5.11); None where it
+            has none.
+        data_type, domain, use: the entries of that row, or of one like it.
+        loss: the classical loss that is equivalent to the log-likelihood.
+        noise, density, breaks, remedy: texts of `disthead explain`: the assumed noise, the formula,
+            when the family breaks, and what to try then.
+        edge_remedy: what to do about targets exactly at the ends of the support.
+        least_log_std: the standard deviation of log y below which networks do not learn, because
+            their initial outputs are farther from the unconditional fit; 0 where the size of
+            targets does not matter.
+        row_constants: quantities that a caller may give for each row, such as `exposure`, with the
+            constraint on their values.
+        grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, after the
             parameters.
-        loss_support: the targets that have a log-likelihood, where soft labels have one beside the
-            support.
-        distribution_class: the class of the distributions, where log_prob and its derivatives come
-            in one pass from raw outputs, by `log_prob_and_grad`.
-        linked_class: the class that keeps the raw outputs of a distribution whose parameters are
-            lazy.
+        loss_support: the targets that have a log-likelihood, where it is wider than the support, as
+            for soft labels; None where both agree.
+        distribution_class: the class of the distributions, if it has `log_prob_and_grad`, so that
+            the loss and its gradient are computed in one pass from raw outputs; else None.
+        linked_class: the class that keeps the raw outputs of a distribution with lazy parameters.
     """
 
     name: ClassVar[str]
@@ -117,16 +117,16 @@ class Family(ABC):
         return {name: value for name, value in self.__dict__.items() if name != "_formulas"}
 
     def log_prob_and_grad(self, y: Any, *parameters: Any) -> tuple[Any, ...]:
-        """log_prob and its derivatives by each parameter, of the positive ones by their logarithm; where `distribution_class`.
+        """log_prob and its derivatives by each parameter; only with a `distribution_class`.
 
-        The last dimension of everything counts rows: it is the only one of a number, the second one
-        of a vector. It is recorded when it is first needed, and so depends on its arguments alone,
-        and on what the family was made with.
+        The last dimension of every tensor is the row: shapes are (rows,), or (D, rows) for vectors.
+        Derivatives by positive parameters are by their logarithms. The formula is recorded when it
+        is first used, so that it may depend on nothing but its arguments and the family's options.
 
         Args:
-            y: targets, (rows,), or (D, rows) of vectors.
-            parameters: what the links' `value_and_slope` gives, in the order of the raw outputs,
-                then the row constants.
+            y: targets, shape (rows,), or (D, rows) for vectors.
+            parameters: the results of the links' `value_and_slope`, in the order of the raw
+                outputs, then the row constants.
         """
         kind: Any = self.distribution_class
         return kind.log_prob_and_grad(y, *parameters)
@@ -139,52 +139,72 @@ class Family(ABC):
 
     @property
     def is_discrete(self) -> bool:
+        """Whether targets are integers, whose distribution has a mass instead of a density."""
         return self.support.is_discrete
 
     @property
     def event_dim(self) -> int:
+        """The number of dimensions of one target: 0 for a number, 1 for a vector."""
         return self.support.event_dim
 
     @abstractmethod
     def make(self, **parameters: Tensor) -> Distribution:
-        """The distribution from parameter tensors, unchecked; positive ones may come as `log_...` too."""
+        """The distribution with these parameter tensors, unchecked.
+
+        Positive parameters may come as `log_...`, too.
+        """
 
     @abstractmethod
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        """Parameter values near the maximum likelihood fit to targets `y` of shape (N, ...): where its search starts.
+        """Parameter values near the maximum likelihood fit of the unconditional model.
 
-        One value for each entry of the trailing dimensions of `y` (several outputs have a fit of
-        their own each).
+        That model has no features. The search for its fit starts from these values.
+
+        Args:
+            y: targets, shape (N, ...).
+
+        Returns:
+            a value of each parameter for each entry of the trailing dimensions of `y`: several
+            outputs are fitted separately.
         """
 
     def distribution(self, **parameters: Any) -> Distribution:
-        """The distribution with these parameter values, tensors, arrays or numbers, which broadcast.
+        """The distribution with these parameter values: tensors, arrays or numbers.
+
+        Their batch dimensions broadcast.
 
         Raises:
-            ValueError: for a parameter that does not exist, is missing, or has values it may not
-                take.
+            ValueError: for a parameter that is unknown, missing, or outside of its constraint.
         """
-        given = dict(zip(parameters, tensors(*parameters.values()), strict=True))
+        values = dict(zip(parameters, tensors(*parameters.values()), strict=True))
         try:
-            dist = self.make(**given)
+            dist = self.make(**values)
         except TypeError as error:
-            raise self._signature_error(given) from error
+            raise self._signature_error(values) from error
         if not torch.compiler.is_compiling():
             self._check_parameters(
-                dist, given, {name: _rounding(value) for name, value in parameters.items()}
+                dist, values, {name: _rounding(value) for name, value in parameters.items()}
             )
         return dist
 
     def from_raw(self, raw: Tensor, links: Mapping[str, Link] | None = None) -> Distribution:
-        """The distribution from raw outputs of shape (..., P), through the default links or others, parameters in declared order.
+        """The distribution from raw outputs (unconstrained parameters).
+
+        Args:
+            raw: shape (..., P), the parameters in declared order.
+            links: the link of each parameter; None takes the default links.
 
         Raises:
-            ValueError: for another number of raw outputs than the links take.
+            ValueError: where P is not the number of raw outputs that the links take.
         """
         return self.formula(links).from_raw(raw)
 
     def formula(self, links: Mapping[str, Link] | None = None) -> Formula:
-        """How raw outputs become distributions through the default links or others; made once for each choice of links."""
+        """The map from raw outputs to distributions, made once for each choice of links.
+
+        Args:
+            links: the link of each parameter; None takes the default links.
+        """
         links = self.parameters if links is None else links
         if torch.compiler.is_compiling():
             return self._formula(links)
@@ -217,16 +237,24 @@ class Family(ABC):
         )
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
-        """The shape of the raw outputs behind one parameter of one distribution."""
+        """The shape of the raw outputs of one parameter of one distribution."""
         return (link or self.parameters[name]).raw_shape(self.shapes.get(name, ()))
 
     def width(self, links: Mapping[str, Link] | None = None) -> int:
-        """How many raw outputs one distribution takes, by its own links or others."""
+        """The number of raw outputs of one distribution, with the default links or others."""
         links = self.parameters if links is None else links
         return sum(math.prod(self.raw_shape(name, link)) for name, link in links.items())
 
     def constrain(self, raw: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
-        """Raw outputs by parameter -> what `make` takes: values, logarithms of the positive ones, logits of those in (0, 1)."""
+        """The arguments of `make` from raw outputs.
+
+        They are the values of the parameters, with logarithms of positive ones and logits of those
+        in (0, 1).
+
+        Args:
+            raw: parameter name -> raw outputs, of shape batch + `raw_shape`.
+            links: the link of each parameter.
+        """
         values = {}
         for name, part in raw.items():
             link = links[name]
@@ -243,7 +271,12 @@ class Family(ABC):
     def unconstrain(
         self, values: Mapping[str, Tensor], links: Mapping[str, Link]
     ) -> dict[str, Tensor]:
-        """Parameter values -> raw outputs: where the bias of a layer has to be to give them, or the nearest that the link gives."""
+        """Raw outputs that give these parameter values, or the nearest that the links can give.
+
+        Args:
+            values: parameter name -> value, of shape batch + `shapes`.
+            links: the link of each parameter.
+        """
         raw = {}
         for name, value in values.items():
             link = links[name]
@@ -256,11 +289,11 @@ class Family(ABC):
         return raw
 
     def resolve_links(self, links: Mapping[str, "str | Link"] | None) -> dict[str, Link]:
-        """The default links with those of `links` in their place, checked against what each parameter may be.
+        """The link of each parameter: that of `links`, or the default.
 
         Raises:
-            ValueError: for an unknown parameter or link, with the nearest names, or a link onto the
-                wrong values.
+            ValueError: for an unknown parameter or link, with the nearest names, or a link with
+                values that the parameter may not have.
         """
         resolved = dict(self.parameters)
         for name, choice in as_mapping(links, "links", "{'scale': 'exp'}").items():
@@ -272,18 +305,22 @@ class Family(ABC):
             if not _fits(link, default, name):
                 raise ValueError(
                     f"the link {link.name!r} of {self.name}'s {name} gives values in "
-                    f"{describe(link.codomain)}, "
-                    f"{name} must be in {describe(default.codomain)}. Try {default.name!r}"
-                    + (" or 'exp'." if default.name == "softplus" else ".")
+                    f"{describe(link.codomain)}, {name} must be in {describe(default.codomain)}. "
+                    f"Try {default.name!r}" + (" or 'exp'." if default.name == "softplus" else ".")
                 )
             resolved[name] = link
         return resolved
 
     def check_target(self, y: Any, column: str = "the target") -> None:
-        """Refuse targets that this family cannot have produced, naming rows, values and families that could.
+        """Check that the targets lie in the support.
+
+        Args:
+            y: targets, shape (N, ...).
+            column: what errors call them.
 
         Raises:
-            TargetError: for NaN, infinite values or values outside the support.
+            TargetError: for NaN, infinite values or values outside the support, naming rows, values
+                and families that take them.
         """
         y = as_tensor(y, column)
         check_kind(y, self.support, column)
@@ -313,7 +350,11 @@ class Family(ABC):
     def check_row_constants(
         self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None
     ) -> None:
-        """Refuse quantities known per row that cannot be, such as an exposure of zero, naming rows, values and perhaps columns.
+        """Check quantities that are given for each row, such as an exposure.
+
+        Args:
+            constants: name -> values, shape (N, ...).
+            columns: name -> column of the table, for errors.
 
         Raises:
             ValueError: for NaN, infinite values or values that `row_constants` does not allow.
@@ -329,15 +370,15 @@ class Family(ABC):
                 )
 
     def _on_edge(self, values: Tensor) -> bool:
-        """Whether all the refused values lie exactly on the edge of the support, 0 (or 1 for a proportion)."""
+        """Whether all values lie exactly at an end of the support: 0, or 1 for proportions."""
         return bool(((values == 0) | (values == getattr(self.support, "upper_bound", 0))).all())
 
     def _check_parameters(
-        self, dist: Distribution, given: Mapping[str, Tensor], rounding: Mapping[str, float]
+        self, dist: Distribution, values: Mapping[str, Tensor], rounding: Mapping[str, float]
     ) -> None:
-        for name in given:
+        for name in values:
             constraint = dist.arg_constraints.get(name)
-            value = given[name]
+            value = values[name]
             if constraint is None:
                 continue
             constraint = getattr(constraint, "base_constraint", constraint)  # of each number
@@ -356,12 +397,12 @@ class Family(ABC):
     ) -> str:
         return f"{name} of {self.name} must be {describe(allowed)}, got {locate(bad, values)}."
 
-    def _signature_error(self, given: Mapping[str, Tensor]) -> ValueError:
+    def _signature_error(self, values: Mapping[str, Tensor]) -> ValueError:
         accepted = [*self.parameters, *(n for n in ("probs",) if "logits" in self.parameters)]
-        for name in given:
+        for name in values:
             if name not in accepted:
                 return unknown_name(f"parameter of {self.name}", name, accepted)
-        missing = [name for name in self.parameters if name not in given]
+        missing = [name for name in self.parameters if name not in values]
         return ValueError(
             f"{self.name} needs the parameters {', '.join(self.parameters)}; missing: "
             f"{', '.join(missing)}."
@@ -381,7 +422,7 @@ def _warn_of_former(cls: type, name: str) -> None:
 
 
 def _rounding(value: Any) -> float:
-    """How far from one probabilities of that precision may sum to."""
+    """By how much the sum of probabilities of that dtype may differ from one."""
     dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
     return torch.finfo(getattr(torch, dtype)).eps if dtype in ("float16", "bfloat16") else 1e-6
 
@@ -401,6 +442,11 @@ def _fits(link: Link, default: Link, name: str) -> bool:
 
 
 def describe(constraint: constraints.Constraint) -> str:
+    """The constraint in words, for error messages.
+
+    >>> describe(constraints.positive)
+    'positive'
+    """
     names = {
         constraints.real: "any real number",
         constraints.positive: "positive",
@@ -416,17 +462,17 @@ def describe(constraint: constraints.Constraint) -> str:
 
 
 def _descendants(family: type[Family]) -> list[type[Family]]:
-    found = []
+    descendants = []
     for child in family.__subclasses__():
-        found += [child, *_descendants(child)]
-    return found
+        descendants += [child, *_descendants(child)]
+    return descendants
 
 
 def _table() -> dict[str, type[Family]]:
-    """Name -> class: the class tree, in the order of figure 5.11 of Prince (2023), then by name."""
-    found = [family for family in _descendants(Family) if "name" in family.__dict__]
-    found.sort(key=lambda family: (family.__dict__.get("figure_row") or math.inf, family.name))
-    return {family.name: family for family in found}
+    """Name -> class of all families, in the order of figure 5.11 of Prince (2023), then by name."""
+    named = [family for family in _descendants(Family) if "name" in family.__dict__]
+    named.sort(key=lambda family: (family.__dict__.get("figure_row") or math.inf, family.name))
+    return {family.name: family for family in named}
 
 
 def families() -> list[str]:
@@ -439,10 +485,13 @@ def families() -> list[str]:
 
 
 def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **options) -> Family:
-    """The family of that name, with its options; a `Family` is passed through.
+    """The family of that name, with its options; a `Family` is returned as is.
 
-    `event_shape` is the shape of one target, from which a vector family takes its dimension; others
-    leave it alone.
+    Args:
+        name: one of `families()`, or a `Family`.
+        event_shape: the shape of one target. A vector family takes its dimension from it; others
+            ignore it.
+        options: of the family, such as num_classes=3.
 
     Raises:
         ValueError: for an unknown family or option, with the nearest names.
@@ -471,32 +520,32 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
         options["event_shape"] = tuple(event_shape)
     if options:
         return family(**options)
-    if "_default" not in vars(family):  # one for all who ask, whose formulas are compiled once
+    if "_default" not in vars(family):  # one instance, so that its formulas are compiled once
         family._default = family()
     return family._default
 
 
 def _families_that_take(y: Tensor) -> list[str]:
     """Families for single numbers whose support holds every value of `y`."""
-    found = []
+    takers = []
     for name, family in _table().items():
         support = family.__dict__.get("support")
         if support is not None and support.event_dim == 0 and bool(support.check(y).all()):
-            found.append(name)
-    return found
+            takers.append(name)
+    return takers
 
 
 def takes_classes(family: str) -> bool:
-    """Whether the family of that name needs the number of classes, which the targets may give."""
+    """Whether the family of that name takes the number of classes."""
     return "num_classes" in _options_of(family)
 
 
 def takes_vectors(family: str) -> bool:
-    """Whether the family of that name needs an event_shape, which the number of target columns may give."""
+    """Whether the family of that name takes an event_shape: its targets are vectors."""
     return "event_shape" in _options_of(family)
 
 
 def _options_of(family: str) -> Mapping[str, inspect.Parameter]:
-    """What the family takes, by name; nothing of one that does not exist."""
+    """The options of the family of that name; none for an unknown one."""
     declared = _table().get(family) if isinstance(family, str) else None
     return {} if declared is None else inspect.signature(declared.__init__).parameters

@@ -1,4 +1,4 @@
-"""The gamma distribution: sums of waiting times, magnitudes whose spread is proportional to their mean."""
+"""The gamma distribution: magnitudes with a standard deviation proportional to their mean."""
 
 import math
 
@@ -33,16 +33,17 @@ __all__ = ["Gamma", "GammaFamily", "MeanGamma"]
 
 
 class Gamma(Continuous):
-    """Gamma distribution with density rate^a y^(a - 1) exp(-rate y) / Gamma(a) for y > 0, a = concentration.
+    """Gamma distribution with density rate^a y^(a - 1) exp(-rate y) / Gamma(a) for y > 0.
+
+    Here a = concentration. Densities are computed from Stirling errors and deviances (Loader 2000),
+    so that nothing cancels at large concentrations.
 
     Args:
-        concentration: shape (...,), positive: 1 is the exponential distribution, below it the
+        concentration: a, shape (...,), positive: 1 is the exponential distribution; below 1 the
             density has a pole at 0.
-        rate: concentration over mean, shape (...,), positive, in units of 1 / y.
-        log_concentration, log_rate: their logarithms; either or both may be given.
-
-    Densities are written by Stirling errors and deviances (Loader 2000): nothing cancels at large
-    concentrations.
+        rate: concentration / mean, shape (...,), positive, in units of 1 / y.
+        log_concentration: log(a); a, log(a) or both are given.
+        log_rate: log(rate); the rate, its logarithm or both are given.
 
     >>> Gamma(1e6, 1e3).log_prob(torch.tensor(1e3))
     tensor(-0.9189)
@@ -52,8 +53,8 @@ class Gamma(Continuous):
     support = constraints.positive
 
     def __init__(self, concentration=None, rate=None, *, log_concentration=None, log_rate=None):
-        given = tensors(concentration, rate, log_concentration, log_rate)
-        concentration, rate, log_concentration, log_rate = given
+        inputs = tensors(concentration, rate, log_concentration, log_rate)
+        concentration, rate, log_concentration, log_rate = inputs
         concentration, log_concentration = positive(concentration, log_concentration)
         rate, log_rate = positive(rate, log_rate)
         self._store(
@@ -65,9 +66,9 @@ class Gamma(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration) and log(rate).
+        """log_prob and its derivatives by log(concentration) and log(rate).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         a, x = concentration.value, rate.value * y
         w = a + 0.5
@@ -140,7 +141,7 @@ class Gamma(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """a - log(rate) + log Gamma(a) + (1 - a) psi(a)."""
+        """The entropy a - log(rate) + log Gamma(a) + (1 - a) psi(a), in nats."""
         a = self.concentration
         if not are_plain_numbers(a):
             return _entropy(a) - self.log_rate
@@ -162,53 +163,68 @@ class Gamma(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """(y - mean) (2 F(y) - 1) + 2 (y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch 2019."""
+        """Continuous ranked probability score, in the units of y.
+
+        (y - mean) (2 F(y) - 1) + (2 y p(y) - 1 / B(1/2, a)) / rate, after Jordan, Krueger and Lerch
+        2019.
+        """
         a, inside = self.concentration, y > 0
         z = torch.where(inside, self.rate * y, 1.0)
         balance = torch.where(inside, 2 * gammainc(a, z) - 1, -1.0)
-        mass, mean_difference = _mass_and_mean_difference(*torch.broadcast_tensors(a, z))
+        mass, half_mean_difference = _mass_and_half_mean_difference(*torch.broadcast_tensors(a, z))
         mass = torch.where(inside, mass, 0.0)
-        return ((self.rate * y - a) * balance + 2 * mass - mean_difference) / self.rate
+        return ((self.rate * y - a) * balance + 2 * mass - half_mean_difference) / self.rate
 
 
 def _entropy(a: Tensor) -> Tensor:
-    """That of the rate 1, by what log Gamma and psi lack of their asymptotes: nothing cancels where a is large."""
+    """The entropy at rate 1, from Stirling errors, so that nothing cancels where a is large."""
     return HALF_LOG_TWO_PI + 0.5 * a.log() + stirling_error(a) + (a - 1) * digamma_error(a)
 
 
-def _mass_and_mean_difference(a: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """z times the density at z, and E|Z - Z'|, for Z and Z' from a gamma distribution of rate 1."""
+def _mass_and_half_mean_difference(a: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The terms z p(z) and E|Z - Z'| / 2, for Z and Z' from a gamma distribution of rate 1."""
     if not are_plain_numbers(a, z):
-        return _mass(a, z), _mean_difference(a)
+        return _mass(a, z), _half_mean_difference(a)
     log_gamma, large = torch.lgamma(a), a > 100  # where terms begin to cancel
     mass = (torch.xlogy(a, z) - z - log_gamma).exp()
-    mean_difference = (torch.lgamma(a + 0.5) - log_gamma).exp() / math.sqrt(math.pi)
-    return mend(mass, large, _mass, a, z), mend(mean_difference, large, _mean_difference, a)
+    half_difference = (torch.lgamma(a + 0.5) - log_gamma).exp() / math.sqrt(math.pi)
+    return mend(mass, large, _mass, a, z), mend(half_difference, large, _half_mean_difference, a)
 
 
 def _mass(a: Tensor, z: Tensor) -> Tensor:
     return a * poisson_log_mass(a, z).exp()
 
 
-def _mean_difference(a: Tensor) -> Tensor:
+def _half_mean_difference(a: Tensor) -> Tensor:
     return torch.exp(-log_beta(torch.full_like(a, 0.5), a))
 
 
 def log_standard_gamma(concentration: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """The logarithm of one sample of each gamma distribution of rate 1; it does not underflow at small concentrations."""
+    """The logarithm of a sample of each gamma distribution of rate 1.
+
+    It does not underflow at small concentrations.
+
+    Args:
+        concentration: shape (...), positive.
+        generator: the source of random numbers; None takes torch's global one.
+    """
     boost = torch.empty_like(concentration).exponential_(generator=generator) / concentration
     # Gamma(a) is Gamma(a + 1) U^(1 / a)
     return torch._standard_gamma(concentration + 1, generator).log() - boost
 
 
 class MeanGamma(Gamma):
-    """Gamma distribution by its mean and its concentration: the variance is mean^2 / concentration.
+    """Gamma distribution by its mean and its concentration, for y > 0.
+
+    The density is that of `Gamma` with rate = concentration / mean; the variance is
+    mean^2 / concentration.
 
     Args:
         mean: shape (...,), positive, in the units of y.
         concentration: shape (...,), positive; its inverse is the dispersion of a generalised linear
             model.
-        log_mean, log_concentration: their logarithms; either or both may be given.
+        log_mean: log(mean); the mean, its logarithm or both are given.
+        log_concentration: log(concentration); the concentration, its logarithm or both are given.
 
     >>> MeanGamma(3.0, 2.0).variance
     tensor(4.5000)
@@ -218,8 +234,8 @@ class MeanGamma(Gamma):
     mean = stored()
 
     def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
-        given = tensors(mean, concentration, log_mean, log_concentration)
-        mean, concentration, log_mean, log_concentration = given
+        inputs = tensors(mean, concentration, log_mean, log_concentration)
+        mean, concentration, log_mean, log_concentration = inputs
         mean, log_mean = positive(mean, log_mean)
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(
@@ -231,9 +247,9 @@ class MeanGamma(Gamma):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(concentration).
+        """log_prob and its derivatives by log(mean) and log(concentration).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         value, by_concentration, by_rate = Gamma.log_prob_and_grad(
             y, concentration, concentration.over(mean)
@@ -242,23 +258,30 @@ class MeanGamma(Gamma):
 
     @property
     def rate(self) -> Tensor:
+        """The ratio concentration / mean."""
         return self.concentration / self.mean
 
     @property
     def log_rate(self) -> Tensor:
+        """The logarithm of the rate."""
         return self.log_concentration - self.log_mean
 
 
 @register_kl(Gamma, Gamma)
 @in_double
 def _kl_gamma(p: Gamma, q: Gamma) -> Tensor:
-    """The Poisson deviance of q's concentration from p's mean in q's units, and a remainder of Stirling errors."""
+    """A Poisson deviance of q's concentration from p's mean, plus a Stirling remainder."""
     a, b = p.concentration, q.concentration
     return deviance(b, a * (q.rate / p.rate)) + concentration_divergence(a, b)
 
 
 def concentration_divergence(a: Tensor, b: Tensor) -> Tensor:
-    """log Gamma(b) - log Gamma(a) - (b - a) psi(a), without its deviance term b log(b / a) - b + a."""
+    """The difference of log Gamma(b) - log Gamma(a) - (b - a) psi(a) and b log(b / a) - b + a.
+
+    Args:
+        a: shape (...), positive.
+        b: shape (...), positive.
+    """
     return (
         0.5 * (a.log() - b.log())
         + stirling_error(b)
@@ -268,7 +291,17 @@ def concentration_divergence(a: Tensor, b: Tensor) -> Tensor:
 
 
 class GammaFamily(Family):
-    """Gamma. `parametrization` is "rate" for (concentration, rate) or "mean" for (mean, concentration)."""
+    """The gamma family: p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a) for y > 0.
+
+    All parameters have shape (...,).
+
+    Args:
+        parametrization: "rate" for the parameters concentration = a and rate, "mean" for
+            mean = a / rate and concentration.
+
+    Raises:
+        ValueError: for another parametrization.
+    """
 
     name = "gamma"
     figure_row = 4
@@ -278,23 +311,20 @@ class GammaFamily(Family):
     use = "magnitudes"
     loss = "gamma deviance"
     noise = (
-        "Positive, right-skewed magnitudes whose spread is proportional to their mean, such as "
-        "costs, rain or "
-        "waiting times."
+        "Positive, right-skewed magnitudes whose standard deviation is proportional to their mean, "
+        "such as costs, rain or waiting times."
     )
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
     remedy = (
-        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two "
-        "models: see at the edge."
+        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two models: see "
+        "at the edge."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own (no claim, no rain: "
-        "the target is zero-inflated), take two models: bernoulli for zero or not, gamma for the "
-        "targets above zero. Where "
-        "it stands for 'too small to measure', add a stated amount, such as half the smallest "
-        "positive value."
+        "own (no claim, no rain: the target is zero-inflated), take two models: bernoulli for zero "
+        "or not, gamma for the targets above zero. Where it stands for 'too small to measure', add "
+        "a stated amount, such as half the smallest positive value."
     )
 
     def __init__(self, parametrization: str = "rate"):

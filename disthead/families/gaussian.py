@@ -1,11 +1,11 @@
-"""`Gaussian`: what normal distributions of vectors have in common, however their covariance is given."""
+"""`Gaussian`: the base of normal distributions of vectors, for any form of the covariance."""
 
 import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 from torch.linalg import solve_triangular
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, wide
+from disthead.distributions.base import HALF_LOG_TWO_PI, to_double
 from disthead.distributions.vector import Vector
 from disthead.families.normal import Normal
 
@@ -13,20 +13,22 @@ __all__ = ["Gaussian"]
 
 
 class Gaussian(Vector):
-    """A normal distribution of vectors; its subclasses say how deviations are whitened.
+    """A normal distribution of vectors, with event_shape (D,); subclasses whiten deviations.
 
-    Computed in double precision: a solve with a spread near zero amplifies what was rounded before.
+    The density is exp(-m^2 / 2) / sqrt((2 pi)^D det C), where C is the covariance and m^2 =
+    (y - loc)^T C^-1 (y - loc). It is computed in double precision, because a solve with a nearly
+    singular covariance amplifies rounding.
     """
 
     support = constraints.real_vector
     has_rsample = True
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
-        """Squared Mahalanobis length of the deviation, and half the logarithm of the determinant of the covariance."""
+        """The squared Mahalanobis length of the deviation, and log(det C) / 2, both (...)."""
         raise NotImplementedError
 
     def _half_log_det(self) -> Tensor:
-        """The latter alone."""
+        """The second result of `_whiten`, log(det C) / 2."""
         raise NotImplementedError
 
     def _factor(self) -> Tensor:
@@ -34,14 +36,17 @@ class Gaussian(Vector):
         raise NotImplementedError
 
     def log_prob(self, y: Tensor) -> Tensor:
-        squared, half_log_det = self._whiten(wide(y) - wide(self.loc))
+        squared, half_log_det = self._whiten(to_double(y) - to_double(self.loc))
         return (-0.5 * squared - half_log_det - self.loc.shape[-1] * HALF_LOG_TWO_PI).to(
             torch.promote_types(y.dtype, self.dtype)
         )
 
     def mahalanobis(self, y: Tensor) -> Tensor:
-        """The distance of y from loc in units of the spread in that direction; its square is chi-square distributed."""
-        return self._whiten(wide(y) - wide(self.loc))[0].sqrt().to(self.dtype)
+        """The Mahalanobis distance of y from loc, shape (...).
+
+        Its square is chi-square distributed with D degrees of freedom if y has this distribution.
+        """
+        return self._whiten(to_double(y) - to_double(self.loc))[0].sqrt().to(self.dtype)
 
     def entropy(self) -> Tensor:
         size = self.loc.shape[-1]
@@ -59,7 +64,7 @@ class Gaussian(Vector):
 
     @property
     def covariance_matrix(self) -> Tensor:
-        """`covariance` by the name it has in torch."""
+        """The covariance, under its name in torch."""
         return self.covariance
 
     @property
@@ -69,9 +74,9 @@ class Gaussian(Vector):
 
 @register_kl(Gaussian, Gaussian)
 def _kl_gaussian_gaussian(p: Gaussian, q: Gaussian) -> Tensor:
-    """(|L_q^-1 L_p|^2 + |L_q^-1 (loc_q - loc_p)|^2 - D) / 2 + log det L_q - log det L_p."""
+    """(|L_q^-1 L_p|^2 + |L_q^-1 (loc_q - loc_p)|^2 - D) / 2 + log(det L_q) - log(det L_p)."""
     dtype = torch.promote_types(p.dtype, q.dtype)
-    deviation = (wide(q.loc) - wide(p.loc)).unsqueeze(-1)
+    deviation = (to_double(q.loc) - to_double(p.loc)).unsqueeze(-1)
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     columns = torch.cat(
         [part.expand(*shape, *part.shape[-2:]) for part in (p._factor(), deviation)], -1

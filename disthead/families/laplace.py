@@ -1,4 +1,4 @@
-"""The Laplace distribution: additive noise with exponential tails, the likelihood of the mean absolute error."""
+"""The Laplace distribution: additive noise with exponential tails, and the mean absolute error."""
 
 import math
 
@@ -11,7 +11,7 @@ from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import at_least, in_double, ratio
+from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
@@ -22,12 +22,15 @@ __all__ = ["Laplace", "LaplaceFamily"]
 
 
 class Laplace(Continuous):
-    """Laplace distribution with density exp(-|z|) / (2 scale), z = (y - loc) / scale.
+    """Laplace distribution with density exp(-|z|) / (2 scale), z = (y - loc) / scale, for real y.
+
+    Source: Johnson, Kotz and Balakrishnan 1995, Continuous Univariate Distributions, volume 2,
+    chapter 24.
 
     Args:
-        loc: mean and median, shape (...,).
+        loc: mean, median and mode, shape (...,).
         scale: mean absolute deviation, shape (...,), positive, in the units of y.
-        log_scale: its logarithm; either or both may be given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> Laplace(0.0, 1.0).log_prob(torch.tensor(-2.0))
     tensor(-2.6931)
@@ -46,9 +49,9 @@ class Laplace(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob and its derivatives by loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z = (y - loc) / scale.value
         distance = abs(z)
@@ -114,7 +117,10 @@ class Laplace(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """scale (|z| + exp(-|z|) - 3/4), Jordan, Krueger and Lerch 2019."""
+        """Continuous ranked probability score scale (|z| + exp(-|z|) - 3/4), in the units of y.
+
+        Source: Jordan, Krueger and Lerch 2019.
+        """
         distance = self._standardised(y).abs()
         return self.scale * (distance + torch.exp(-distance) - 0.75)
 
@@ -135,13 +141,21 @@ def _log_cdf(z: Tensor) -> Tensor:
 @register_kl(Laplace, Laplace)
 @in_double
 def _kl_laplace(p: Laplace, q: Laplace) -> Tensor:
-    """log(q.scale / p.scale) + (p.scale exp(-d / p.scale) + d) / q.scale - 1, d = |p.loc - q.loc|."""
+    """log(q.scale / p.scale) + (p.scale exp(-d / p.scale) + d) / q.scale - 1.
+
+    Here d = |p.loc - q.loc|.
+    """
     distance = (p.loc - q.loc).abs()
     shift = expm1mx(-ratio(distance, p.scale, p.log_scale)) * p.scale / q.scale
     return shift + deviance(torch.ones_like(p.scale), p.scale / q.scale)
 
 
 class LaplaceFamily(Family):
+    """The Laplace family: p(y) = exp(-|y - loc| / scale) / (2 scale) for real y.
+
+    Its parameters are `loc` and `scale`, shape (...,).
+    """
+
     name = "laplace"
     figure_row = 2
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
@@ -161,8 +175,8 @@ class LaplaceFamily(Family):
         "smooth bulk poorly."
     )
     remedy = (
-        "student_t when outliers are extreme, normal when the bulk is smooth and the tails "
-        "are light."
+        "student_t when outliers are extreme, normal when the bulk is smooth and the tails are "
+        "light."
     )
 
     def make(self, **parameters: Tensor) -> Laplace:
@@ -170,4 +184,4 @@ class LaplaceFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
-        return {"loc": loc, "scale": at_least((y - loc).abs().mean(0), y)}
+        return {"loc": loc, "scale": with_min_scale((y - loc).abs().mean(0), y)}

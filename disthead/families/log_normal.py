@@ -25,20 +25,21 @@ from disthead.special.plain import erf, ndtr, ndtri
 
 __all__ = ["LogNormal", "LogNormalFamily"]
 
-_LOG_2_HIGH, _LOG_2_LOW = (
-    0.6931471803691238,
-    1.9082149292705877e-10,
-)  # the first has zeros at its end: exact times a power
+# log(2) in two parts; the first ends in zeros, so that its product with a whole number is exact
+_LOG_2_HIGH, _LOG_2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 
 
 class LogNormal(Continuous):
-    """Log-normal distribution, density exp(-z^2 / 2) / (y scale sqrt(2 pi)), z = (log y - loc) / scale.
+    """Log-normal distribution with density exp(-z^2 / 2) / (y scale sqrt(2 pi)) for y > 0.
+
+    Here z = (log(y) - loc) / scale. Source: Johnson, Kotz and Balakrishnan 1994, Continuous
+    Univariate Distributions, volume 1, chapter 14.
 
     Args:
-        loc: mean of log y, shape (...,); exp(loc) is the median of y.
-        scale: standard deviation of log y, shape (...,), positive, without a unit: 0.1 is a spread
-            of about 10 %.
-        log_scale: its logarithm; either or both may be given.
+        loc: mean of log(y), shape (...,); exp(loc) is the median of y.
+        scale: standard deviation of log(y), shape (...,), positive, without a unit: 0.1 is a
+            relative standard deviation of y of about 10 %.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> LogNormal(0.0, 1.0).median
     tensor(1.)
@@ -53,9 +54,9 @@ class LogNormal(Continuous):
         self._store(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
-        """(log y - loc) / scale, -inf where y is not positive."""
-        # Both in units of the power of two next to the median: log(y) - loc keeps digits that a
-        # large loc would cancel.
+        """(log(y) - loc) / scale, and -inf where y is not positive."""
+        # Both are in units of the power of two next to the median, so that log(y) - loc does not
+        # cancel where loc is large.
         power = (self.loc.detach() / math.log(2)).round().clamp(-400, 400)
         loc, unit = self.loc - power * _LOG_2_HIGH - power * _LOG_2_LOW, torch.exp2(-power)
         inside = ~(y <= 0)
@@ -64,9 +65,9 @@ class LogNormal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob and its derivatives by loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         log_y = log(double(y))  # a small scale would magnify its rounding
         z = like(log_y - loc, loc) / scale.value
@@ -162,8 +163,11 @@ class LogNormal(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """y (2 Phi(z) - 1) - 2 mean (Phi(z - scale) - Phi(-scale / sqrt(2))), Baran and Lerch 2015."""
-        z = self._standardised(y).clamp(min=-50)  # where every tail is empty
+        """Continuous ranked probability score, in the units of y.
+
+        y (2 Phi(z) - 1) - 2 mean (Phi(z - scale) - Phi(-scale / sqrt(2))), Baran and Lerch 2015.
+        """
+        z = self._standardised(y).clamp(min=-50)  # beyond, tails are 0
         arguments = torch.broadcast_tensors(y, z, self.loc, self.scale)
         if are_plain_numbers(*arguments):
             return mend(_crps_wide(*arguments), arguments[-1] < 0.5, _crps_narrow, *arguments)
@@ -171,10 +175,11 @@ class LogNormal(Continuous):
 
 
 def _shortest(level: float, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The density of y at exp(loc + scale z) goes with exp(-(z + scale)^2 / 2): the ends are as far from z = -scale.
+    """The ends of the shortest interval, whose densities are equal.
 
-    The upper one, u, solves log(Phi(u) - Phi(-2 scale - u)) = log(level), whose left side is
-    increasing and concave.
+    The density of y at exp(loc + scale z) is proportional to exp(-(z + scale)^2 / 2), so that the
+    ends have the same distance from z = -scale. The upper end u solves log(Phi(u) -
+    Phi(-2 scale - u)) = log(level), whose left side is increasing and concave.
     """
     probability = torch.full_like(scale, level)
 
@@ -197,12 +202,12 @@ def _crps_wide(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
 
 
 def _crps_narrow(y: Tensor, z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """The same, arranged so that nothing cancels when the scale is small."""
+    """As `_crps_wide`, arranged so that nothing cancels where the scale is small."""
     scale = torch.where(scale < 0.5, scale, 0.25)
     z, mean = z.clamp(-50, 50), torch.exp(loc + 0.5 * scale.square())
     step = integrate(_density, z - scale, z, nodes=24)
-    spread_term = 2 * step - erf(0.5 * scale)
-    return (y - mean) * erf(z / math.sqrt(2)) + mean * spread_term
+    difference = 2 * step - erf(0.5 * scale)
+    return (y - mean) * erf(z / math.sqrt(2)) + mean * difference
 
 
 def _density(z: Tensor) -> Tensor:
@@ -212,11 +217,16 @@ def _density(z: Tensor) -> Tensor:
 @register_kl(LogNormal, LogNormal)
 @in_double
 def _kl_log_normal(p: LogNormal, q: LogNormal) -> Tensor:
-    """That of the two normal distributions of log y."""
+    """The divergence of the normal distributions of log(y)."""
     return 0.5 * (expm1mx(2 * (p.log_scale - q.log_scale)) + ((p.loc - q.loc) / q.scale).square())
 
 
 class LogNormalFamily(Family):
+    """The log-normal family: log(y) is normal with mean loc and standard deviation scale, y > 0.
+
+    Its parameters are `loc` and `scale`, shape (...,).
+    """
+
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
@@ -227,25 +237,23 @@ class LogNormalFamily(Family):
     use = "magnitudes"
     loss = "mean squared error of log y"
     noise = (
-        "Multiplicative noise of many small independent causes: errors in per cent rather "
-        "than in units."
+        "Multiplicative noise of many small independent causes: errors in per cent rather than in "
+        "units."
     )
     density = "p(y) = exp(-(log y - loc)^2 / (2 scale^2)) / (y scale sqrt(2 pi))"
     breaks = (
-        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / "
-        "2), reacts strongly "
-        "to the scale."
+        "Values near zero are outliers on the logarithmic scale. The mean, exp(loc + scale^2 / 2), "
+        "reacts strongly to the scale."
     )
     remedy = (
-        "gamma or weibull when small values are common; where there are zeros, two models: "
-        "see at the edge."
+        "gamma or weibull when small values are common; where there are zeros, two models: see at "
+        "the edge."
     )
     edge_remedy = (
         "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two "
-        "models: bernoulli for zero or "
-        "not, log_normal for the targets above zero. Where it stands for 'too small to measure', "
-        "add a stated amount, such "
-        "as half the smallest positive value."
+        "models: bernoulli for zero or not, log_normal for the targets above zero. Where it stands "
+        "for 'too small to measure', add a stated amount, such as half the smallest positive "
+        "value."
     )
 
     def make(self, **parameters: Tensor) -> LogNormal:
@@ -253,10 +261,10 @@ class LogNormalFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
-        # Constant targets start within one per cent: their logarithms have no magnitude to measure
-        # a spread by.
-        spread = logs.std(0, correction=0)
+        # Constant targets start with a scale of one per cent: logarithms have no unit to compare
+        # with.
+        std = logs.std(0, correction=0)
         return {
             "loc": logs.mean(0),
-            "scale": torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.01),
+            "scale": torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.01),
         }

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
-from disthead.distributions.univariate import in_double, ratio, spread
+from disthead.distributions.univariate import in_double, ratio, sample_std
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special.elementary import exp, log1p, sign
@@ -20,16 +20,16 @@ __all__ = ["Logistic", "LogisticFamily"]
 
 
 class Logistic(Continuous):
-    """Logistic distribution with density exp(-z) / (scale (1 + exp(-z))^2), z = (y - loc) / scale.
+    """Logistic distribution with density exp(-z) / (scale (1 + exp(-z))^2) for real y.
 
-    Its cdf is the sigmoid of z. Source: Johnson, Kotz and Balakrishnan, Continuous Univariate
-    Distributions, volume 2, chapter 23 (1995).
+    Here z = (y - loc) / scale; the cdf is the sigmoid of z. Source: Johnson, Kotz and Balakrishnan
+    1995, Continuous Univariate Distributions, volume 2, chapter 23.
 
     Args:
         loc: mean, median and mode, shape (...,).
         scale: shape (...,), positive, in the units of y; the standard deviation is pi / sqrt(3)
             times as large.
-        log_scale: its logarithm; either or both may be given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> Logistic(0.0, 1.0).log_prob(torch.tensor(0.0))
     tensor(-1.3863)
@@ -50,9 +50,9 @@ class Logistic(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob and its derivatives by loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z = (y - loc) / scale.value
         distance = abs(z)
@@ -102,7 +102,10 @@ class Logistic(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """scale (z - 2 log(cdf(z)) - 1), in the units of y. Source: Jordan, Krueger and Lerch 2019."""
+        """Continuous ranked probability score scale (z - 2 log(cdf(z)) - 1), in the units of y.
+
+        Source: Jordan, Krueger and Lerch 2019.
+        """
         return self.scale * (-_symmetric(self._standardised(y)) - 1)
 
     @closed_under_affine
@@ -112,12 +115,15 @@ class Logistic(Continuous):
 
 
 def _symmetric(z: Tensor) -> Tensor:
-    """The log-density log(cdf(z) (1 - cdf(z))) of scale 1, which is also 2 log(cdf(z)) - z."""
+    """The log-density at scale 1, log(cdf(z) (1 - cdf(z))) = 2 log(cdf(z)) - z."""
     return logsigmoid(z) + logsigmoid(-z)
 
 
 class LogisticFamily(Family):
-    """The logistic distribution of a real number, by its location and its scale."""
+    """The logistic family: p(y) = exp(-z) / (scale (1 + exp(-z))^2), z = (y - loc) / scale, real y.
+
+    Its parameters are `loc` and `scale`, shape (...,).
+    """
 
     name = "logistic"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
@@ -133,16 +139,16 @@ class LogisticFamily(Family):
     )
     density = "p(y) = exp(-z) / (scale (1 + exp(-z))^2), z = (y - loc) / scale"
     breaks = (
-        "Gross outliers still count in proportion to their distance. Skewed or bounded "
-        "targets get mass where none can be."
+        "Gross outliers still count in proportion to their distance. Skewed or bounded targets get "
+        "mass where none can be."
     )
     remedy = (
-        "student_t when outliers are extreme, normal when the tails are light, log_normal or "
-        "gamma for positive targets."
+        "student_t when outliers are extreme, normal when the tails are light, log_normal or gamma "
+        "for positive targets."
     )
 
     def make(self, **parameters: Tensor) -> Logistic:
         return Logistic(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        return {"loc": y.median(0).values, "scale": spread(y) * math.sqrt(3) / math.pi}
+        return {"loc": y.median(0).values, "scale": sample_std(y) * math.sqrt(3) / math.pi}

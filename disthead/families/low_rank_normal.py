@@ -1,25 +1,27 @@
-"""The multivariate normal distribution of low rank: outputs that are wrong together by a few common causes."""
+"""The low-rank multivariate normal distribution: correlations by a few common factors."""
 
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors, wide, with_fused_loss
+from disthead.distributions.base import positive, tensors, to_double, with_fused_loss
 from disthead.families.gaussian import Gaussian
 
 __all__ = ["LowRankMultivariateNormal"]
 
 
 class LowRankMultivariateNormal(Gaussian):
-    """Normal distribution of vectors with covariance W W^T + diag(d): a few common causes and noise of each coordinate's own.
+    """Normal distribution of vectors with covariance C = W W^T + diag(d), a factor model.
 
-    Takes O(D R^2) in place of O(D^3).
+    The density is exp(-m^2 / 2) / sqrt((2 pi)^D det C), m^2 = (y - loc)^T C^-1 (y - loc), for y in
+    R^D. It costs O(D R^2) instead of O(D^3), by the matrix determinant lemma and Woodbury's
+    identity.
 
     Args:
         loc: mean, shape (..., D).
-        cov_factor: W, the effect of the R common causes, shape (..., D, R), in the units of y.
-        cov_diag: d, the variance of each coordinate's own noise, shape (..., D), positive.
-        log_cov_diag: its logarithm; either or both may be given.
+        cov_factor: W, the loadings of R common factors, shape (..., D, R), in the units of y.
+        cov_diag: d, the variance of the noise of each coordinate, shape (..., D), positive.
+        log_cov_diag: log(d); d, log(d) or both are given.
 
     >>> LowRankMultivariateNormal(torch.zeros(2), torch.ones(2, 1), torch.ones(2)).covariance
     tensor([[2., 1.],
@@ -49,9 +51,9 @@ class LowRankMultivariateNormal(Gaussian):
         return super().log_prob(y)
 
     def _regression(self) -> tuple[Tensor, Tensor]:
-        """Q and R of [A; I], where A is W in units of each coordinate's own noise; R^T R = I + A^T A is always positive."""
-        noise = (-0.5 * wide(self.log_cov_diag)).exp().unsqueeze(-1)
-        effects = noise * wide(self.cov_factor)
+        """The QR decomposition of [A; I], where A = diag(d)^(-1/2) W; R^T R = I + A^T A."""
+        noise = (-0.5 * to_double(self.log_cov_diag)).exp().unsqueeze(-1)
+        effects = noise * to_double(self.cov_factor)
         rank = effects.shape[-1]
         ridge = torch.eye(rank, dtype=effects.dtype, device=effects.device).expand(
             *effects.shape[:-2], rank, rank
@@ -59,16 +61,19 @@ class LowRankMultivariateNormal(Gaussian):
         return torch.linalg.qr(torch.cat([effects, ridge], -2))
 
     def _half_log_det(self, triangle: Tensor | None = None) -> Tensor:
-        """By the matrix determinant lemma."""
+        """Half the log-determinant of C, by the matrix determinant lemma."""
         triangle = self._regression()[1] if triangle is None else triangle
-        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * wide(
+        return triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + 0.5 * to_double(
             self.log_cov_diag
         ).sum(-1)
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
-        """Woodbury's identity as a least squares problem, min over v of |e - A v|^2 + |v|^2: sums of squares cannot cancel."""
+        """Woodbury's identity as the least squares problem min over v of |e - A v|^2 + |v|^2.
+
+        Its sum of squares cannot cancel.
+        """
         orthogonal, triangle = self._regression()
-        own = deviation * (-0.5 * wide(self.log_cov_diag)).exp()
+        own = deviation * (-0.5 * to_double(self.log_cov_diag)).exp()
         padded = torch.cat(
             [own, own.new_zeros((*own.shape[:-1], triangle.shape[-1]))], -1
         ).unsqueeze(-1)
@@ -77,12 +82,17 @@ class LowRankMultivariateNormal(Gaussian):
 
     def _factor(self) -> Tensor:
         roots = torch.cat(
-            [wide(self.cov_factor).mT, (0.5 * wide(self.log_cov_diag)).exp().diag_embed()], -2
+            [
+                to_double(self.cov_factor).mT,
+                (0.5 * to_double(self.log_cov_diag)).exp().diag_embed(),
+            ],
+            -2,
         )
         return torch.linalg.qr(roots).R.mT
 
     @property
     def covariance(self) -> Tensor:
+        """The covariance W W^T + diag(d), shape (..., D, D)."""
         return self.cov_factor @ self.cov_factor.mT + self.cov_diag.diag_embed()
 
     @property

@@ -14,7 +14,7 @@ from disthead.distributions.components import (
     Components,
     LogDensity,
     few_rows_at_once,
-    gained,
+    information_gain,
     rows_of,
 )
 from disthead.distributions.continuous import Continuous
@@ -31,26 +31,28 @@ from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 __all__ = ["Mixture"]
 
-_NODES = 12  # in each piece
-_STARTS = 49  # of intervals that hold a level
-_FAINT = 36.0  # log-odds of nothing
-_EVEN = 1e-6  # the difference of log-densities at the ends of an interval that is the shortest
-_ENDS = [1e-13, 1e-8, 1e-4]
-# of a component, as far as its quantiles at these levels show it
-_SHAPE = [0.05, 0.25, 0.5, 0.75, 0.95]
+_PANEL_NODES = 12  # of a Gauss-Legendre rule
+_GRID_INTERVALS = 49  # candidates for the shortest interval
+_MAX_LOG_ODDS = 36.0  # of a probability that is practically 1
+_GAP_TOLERANCE = 1e-6  # of the log-densities at both ends of the shortest interval
+# levels of the components' quantiles on the grid of the search for a mode
+_END_LEVELS = [1e-13, 1e-8, 1e-4]
+_SHAPE_LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
 
 
 class Mixture(Components, Continuous):
     """Mixture of K continuous distributions, with density sum_k weight_k p_k(y).
 
+    The support is that of the components. Quantiles are searched between those of the components.
+    The entropy, `crps` and divergences are integrals over panels of the line, in double precision.
+    For concrete numbers (on the CPU, outside of graphs), both take few evaluations. See
+    `DiscreteMixture` for counts.
+
     Args:
         logits: unnormalised log-weights of the components, shape (..., K).
         components: a distribution of one number with batch_shape (..., K), of any family (`Normal`,
             `Gamma`, an affine one ...).
-
-    Quantiles are searched between the components' own; the entropy, `crps` and the divergences are
-    integrals over pieces of the line, in double precision. Where numbers may be looked at (on the
-    CPU, outside of graphs), both take few evaluations. See `DiscreteMixture` for counts.
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
 
     >>> peaks = Mixture(torch.zeros(2), Normal(torch.tensor([-1.0, 1.0]), 0.1))
     >>> peaks.mean, peaks.log_prob(torch.tensor(1.0))
@@ -61,7 +63,7 @@ class Mixture(Components, Continuous):
         return self.components._quantile(below, above)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
-        """The quantile lies between the smallest and the largest of the components' own."""
+        """The quantile, which lies between the smallest and the largest of the components'."""
         with torch.no_grad():
             plain = are_plain_numbers(below, above, self.logits)
             y = mixture_quantiles(self, below, above) if plain else self._search(below, above)
@@ -73,7 +75,7 @@ class Mixture(Components, Continuous):
         return torch.where(dense, self._with_gradient(inside, below.log(), above.log()), y)
 
     def _search(self, below: Tensor, above: Tensor) -> Tensor:
-        """The same by a fixed number of steps, where numbers may not be looked at."""
+        """The same by a fixed number of steps, for numbers that are not concrete."""
         below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
         log_below, log_above, left = below.log(), above.log(), below <= above
 
@@ -89,14 +91,14 @@ class Mixture(Components, Continuous):
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """Limits of the quantile, at most as far apart as the quantiles of one or two components.
 
-        First the components' own quantiles next to it; then, since what the others hold below the
-        lower limit leaves a component no more than the rest, its quantile at the rest; and the same
-        from above.
+        The first limits are the components' quantiles next to it. The other components have some
+        probability below the lower limit, which bounds what a single component can have, and its
+        quantile at that bound is a second limit; and the same from above.
         """
         below, above = below.unsqueeze(-1), above.unsqueeze(-1)
         own = self._component_quantiles(below, above).sort(-1).values
         points = own.movedim(-1, 0)
-        # Sums that round must not cut the root off.
+        # The margin keeps the root inside where sums are rounded.
         reached = (self.log_cdf(points).exp() >= below.squeeze(-1) * (1 + 1e-12)).movedim(0, -1)
         short = (self.log_survival(points).exp() >= above.squeeze(-1) * (1 + 1e-12)).movedim(0, -1)
         upper = torch.where(reached, own, own.amax(-1, keepdim=True)).amin(-1, keepdim=True)
@@ -117,23 +119,32 @@ class Mixture(Components, Continuous):
         return torch.maximum(lower, lowest.amax(-1)), torch.minimum(upper, highest.amin(-1))
 
     def _rest(self, total: Tensor, held: Tensor) -> Tensor:
-        """The most that each component can hold of `total`, where the others hold at least this; 1 where that is too much."""
+        """The largest level of each component, where the others have at least `held` of `total`.
+
+        It is 1 where `held` exceeds `total`.
+        """
         total, sum_held = total * (1 + 1e-12), held.sum(-1, keepdim=True)
         rest = (total - (sum_held - held)).clamp(min=0) / self.probs
-        # a limit that was rounded past the root says nothing
+        # a limit that was rounded past the root is no bound
         return torch.where(sum_held <= total, rest, 1.0)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples with gradients in the weights too: implicitly, through the cdf of the mixture (Figurnov et al. 2018)."""
+        """Samples with gradients, also by the weights: implicitly, through the mixture's cdf.
+
+        Source: Figurnov, Mohamed and Mnih 2018.
+        """
         exact = self._in_double()
         return exact._with_gradient(exact.sample(sample_shape, generator)).to(self.dtype)
 
     @torch.no_grad()
     def highest_density(self, level: float) -> Interval | Arc:
-        """The shortest single interval that holds `level` of the probability; not differentiable.
+        """The shortest single interval with the probability `level`; not differentiable.
 
-        With several peaks the region of highest density can fall into several intervals, of a
+        With several peaks the region of highest density can consist of several intervals, with a
         smaller total length.
+
+        Raises:
+            ValueError: unless 0 < level < 1.
         """
         check_level(level)
         exact = self._in_double()
@@ -146,22 +157,26 @@ class Mixture(Components, Continuous):
         )
 
     def _ends_at(self, odds: Tensor, level: float) -> tuple[Tensor, Tensor]:
-        """Of the interval that holds `level`, by the log-odds of what lies outside to lie below."""
+        """The ends of the interval, from the log-odds of lying below, given lying outside."""
         below, above = (1 - level) * odds.sigmoid(), (1 - level) * (-odds).sigmoid()
         return self._quantile(
             torch.stack([below, 1 - above]), torch.stack([1 - below, above])
         ).unbind(0)
 
     def _shortest_odds(self, level: float) -> Tensor:
-        """Where the interval is shortest, its ends are equally dense: one of a grid of intervals is near the shortest."""
-        share = (torch.arange(_STARTS, dtype=self.dtype) + 0.5).unsqueeze(-1) / _STARTS
+        """The log-odds of the shortest interval: the best of a grid, then equal densities."""
+        share = torch.arange(0.5, _GRID_INTERVALS, dtype=self.dtype).unsqueeze(-1) / _GRID_INTERVALS
         below = ((1 - level) * share).expand(-1, *self.batch_shape)
         above = below.flip(0)
         ends = torch.cat([below, 1 - above]), torch.cat([1 - below, above])
         lower, upper = mixture_quantiles(self, *ends, is_rough=True).unflatten(0, (2, -1)).unbind(0)
         around = (upper - lower).argmin(0, keepdim=True) + torch.tensor([[0], [1], [2]])
         odds = torch.cat(
-            [share.new_full((1, 1), -_FAINT), share.logit(), share.new_full((1, 1), _FAINT)]
+            [
+                share.new_full((1, 1), -_MAX_LOG_ODDS),
+                share.logit(),
+                share.new_full((1, 1), _MAX_LOG_ODDS),
+            ]
         )[:, 0][around]
 
         def gap(lower: Tensor, upper: Tensor, rows: Mixture) -> Tensor:
@@ -183,12 +198,16 @@ class Mixture(Components, Continuous):
             )
 
         equal = interpolated_roots(
-            gap_at, np.stack([*points, *bracket]), np.full(len(row), _EVEN), trusted=_EVEN, steps=8
+            gap_at,
+            np.stack([*points, *bracket]),
+            np.full(len(row), _GAP_TOLERANCE),
+            trusted=_GAP_TOLERANCE,
+            steps=8,
         )
         return odds.gather(0, shortest).squeeze(0).index_put((row,), torch.from_numpy(equal))
 
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
-        """The same by a fixed number of steps: a grid of the probability below the interval, refined around its best point."""
+        """The same by a fixed number of steps: a grid that is refined around its best point."""
 
         def ends(below: Tensor) -> tuple[Tensor, Tensor]:
             above = (1 - level - below).clamp(min=0)
@@ -213,14 +232,14 @@ class Mixture(Components, Continuous):
     def _places(self) -> Tensor:
         if isinstance(self.components, Mixture):
             return self._by_component(self.components._places())
-        # Towards an end of the support a density may rise without bound.
-        ends = [] if self.components.support is constraints.real else _ENDS
+        # Towards an end of the support a density may be unbounded.
+        ends = [] if self.components.support is constraints.real else _END_LEVELS
         column, like = (-1,) + (1,) * self.logits.ndim, {"dtype": self.dtype, "device": self.device}
         below = torch.tensor(
-            ends + _SHAPE + [1 - level for level in reversed(ends)], **like
+            ends + _SHAPE_LEVELS + [1 - level for level in reversed(ends)], **like
         ).reshape(column)
         above = torch.tensor(
-            [1 - level for level in ends] + _SHAPE[::-1] + ends[::-1], **like
+            [1 - level for level in ends] + _SHAPE_LEVELS[::-1] + ends[::-1], **like
         ).reshape(column)
         points = [
             self._component_quantiles(below, above),
@@ -264,15 +283,15 @@ class Mixture(Components, Continuous):
         ).reshape(shape)
 
     def _power_ends(self) -> tuple[Tensor, Tensor]:
-        """The ends of the line at which the density may be a power of the distance to them."""
+        """The ends of the line at which the density may be a power of the distance."""
         return self.support_limits()
 
     @torch.no_grad()
     def _nodes(self) -> tuple[Tensor, Tensor]:
         """Points (nodes, ...) and weights of Gauss-Legendre rules between neighbouring breakpoints.
 
-        Where the support has an end, the rule is taken in the logarithm of the distance to it,
-        since a density may be a power there.
+        Where the support has an end, the variable is the logarithm of the distance to it, since a
+        density may be a power there.
         """
         points = self._breakpoints()
         lower, upper = self._power_ends()
@@ -282,7 +301,8 @@ class Mixture(Components, Continuous):
         edge = torch.where(near_lower, lower, torch.where(near_upper, upper, 0.0))
         first, last = ((point - edge).abs().clamp(min=1e-300) for point in (start, end))
         t, weights = (
-            part.reshape((-1,) + (1,) * points.ndim) for part in gauss_legendre(_NODES, points)
+            part.reshape((-1,) + (1,) * points.ndim)
+            for part in gauss_legendre(_PANEL_NODES, points)
         )
         distance = first * (last / first) ** t
         logarithmic = near_lower | near_upper
@@ -301,15 +321,19 @@ class Mixture(Components, Continuous):
 
     def _by_quadrature(
         self,
-        quick: Callable[["Mixture", bool], tuple[Tensor, Tensor]],
+        fast: Callable[["Mixture", bool], tuple[Tensor, Tensor]],
         thorough: Callable[["Mixture"], Tensor],
     ) -> Tensor:
-        """An integral on few pieces of the line; of rows in which that misses a component on more, and at last on all of them."""
+        """An integral over few panels of the line.
+
+        Rows in which that misses a component are integrated again with more panels, and if that
+        fails, with all of them.
+        """
         if not are_concrete(self.logits):
             return thorough(self)
-        value, whole = (part.reshape(self.batch_shape) for part in quick(self, False))
+        value, whole = (part.reshape(self.batch_shape) for part in fast(self, False))
         for again in (
-            lambda rows: quick(rows, True),
+            lambda rows: fast(rows, True),
             lambda rows: (thorough(rows), rows._constant(1.0) > 0),
         ):
             if whole.all():
@@ -335,22 +359,24 @@ class Mixture(Components, Continuous):
     @property
     @in_double
     def mutual_information(self) -> Tensor:
-        """What y would tell about its component, in nats: the rest of `entropy()` beside `expected_entropy`."""
-        if isinstance(self.components, Components):  # not what it tells about the components' own
+        """The mutual information of y and its component, in nats: entropy() - expected_entropy."""
+        if isinstance(self.components, Components):  # of the outer components alone
             return self._mutual_information()
         return self._by_quadrature(
-            lambda rows, has_kinks: expectation(rows, lambda _, *logs: gained(*logs), has_kinks),
+            lambda rows, has_kinks: expectation(
+                rows, lambda _, *logs: information_gain(*logs), has_kinks
+            ),
             Mixture._mutual_information,
         )
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt, in the units of y; lower is better.
+        """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt.
 
-        The weighted mean of the components' own scores, less the integral of the variance of their
-        cdfs about the mixture's.
+        It has the units of y; lower is better. It is the weighted mean of the components' scores
+        minus the integral of the variance of their cdfs about that of the mixture.
         """
-        if isinstance(self.components, Mixture):  # the components of all of them
+        if isinstance(self.components, Mixture):  # flattened
             return Mixture(*one_mixture(self)).crps(y)
         return super().crps(y)
 
@@ -367,29 +393,33 @@ class Mixture(Components, Continuous):
         return (weights * self._variance_over_components(cdfs)).sum(0)
 
     def _integrated(self, y: Tensor, weights: Tensor) -> Tensor:
-        """The components' cdfs at the nodes (nodes, ..., K), from densities, which cost far less: their polynomials, piece by piece.
+        """The components' cdfs at the nodes (nodes, ..., K), from their densities, which cost less.
 
-        Below the first piece no component has more than 1e-13. A component too narrow for the
-        numbers around it shows by a total that is not 1.
+        In each panel they are integrals of the polynomial through the densities. Before the first
+        panel no component has more than 1e-13. For a component that is too narrow for the rule, the
+        total differs from 1.
         """
-        # (nodes of a piece, pieces, ..., K)
-        density = self._log_densities(y).exp().unflatten(0, (_NODES, -1))
-        weights = weights.unflatten(0, (_NODES, -1)).unsqueeze(-1)
+        # (nodes of a panel, panels, ..., K)
+        density = self._log_densities(y).exp().unflatten(0, (_PANEL_NODES, -1))
+        weights = weights.unflatten(0, (_PANEL_NODES, -1)).unsqueeze(-1)
         mass = (weights * density).sum(0)
         if not is_tracing() and bool(((mass.sum(0) - 1).abs() > 1e-6).any()):
             return self.components.cdf(y.unsqueeze(-1))
         within = torch.tensordot(
-            gauss_legendre_antiderivative(_NODES, y), density, 1
+            gauss_legendre_antiderivative(_PANEL_NODES, y), density, 1
         ) * weights.sum(0)
         return (mass.cumsum(0) - mass + within).flatten(0, 1)
 
     def _disagreement_of_normals(self) -> Tensor:
-        """In closed form: half the mean distance of two samples, less that within components (Grimit et al. 2006)."""
+        """Half the mean distance of two samples minus that within components, in closed form.
+
+        Source: Grimit, Gneiting, Berrocal and Johnson 2006.
+        """
         loc, variance = self.components.loc, self.components.variance
         difference = loc.unsqueeze(-1) - loc.unsqueeze(-2)
-        sd = (variance.unsqueeze(-1) + variance.unsqueeze(-2)).sqrt()
-        z = difference / sd
-        distance = difference * erf(z / math.sqrt(2)) + 2 * sd * torch.exp(
+        std = (variance.unsqueeze(-1) + variance.unsqueeze(-2)).sqrt()
+        z = difference / std
+        distance = difference * erf(z / math.sqrt(2)) + 2 * std * torch.exp(
             -0.5 * z.square() - HALF_LOG_TWO_PI
         )
         within = distance.diagonal(dim1=-2, dim2=-1)

@@ -1,11 +1,11 @@
-"""The families of mixtures: several distributions of one kind at once."""
+"""The families of mixtures."""
 
 import torch
 from torch import Tensor
 
 from disthead.arrays import as_integer
 from disthead.distributions.base import CLASSES, Distribution, Kind
-from disthead.distributions.components import own_name
+from disthead.distributions.components import component_name
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.discrete_mixture import DiscreteMixture
 from disthead.families.family import Family, get_family
@@ -19,24 +19,40 @@ __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
 ) -> "Mixture | DiscreteMixture":
-    """The mixture of `components`, of the kind that they are: a `Mixture`, a `DiscreteMixture` of counts, or a `CircularMixture`."""
+    """The mixture of components, as a `Mixture`, a `DiscreteMixture` or a `CircularMixture`.
+
+    The class depends on the kind of the components: counts and classes give a `DiscreteMixture`,
+    directions a `CircularMixture`.
+
+    Args:
+        logits: unnormalised log-weights, shape (..., K).
+        components: a distribution of one number with batch_shape (..., K).
+        probs: weights, shape (..., K). Exactly one of logits and probs is given.
+    """
     return _mixture_class(components.kind)(logits, components, probs=probs)
 
 
 def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
-    """Of components of that kind."""
+    """The class of mixtures of components of that kind."""
     if kind == "direction":
         return CircularMixture
     return DiscreteMixture if kind in ("count", *CLASSES) else Mixture
 
 
 class MixtureFamily(Family):
-    """Mixture of any family of one number.
+    """The family of mixtures p(y) = sum_k weight_k p_k(y), weight = softmax(logits).
+
+    The components are K distributions of one family of numbers; the support is theirs. The
+    parameters are `logits` and those of the components, each of shape (..., K). Source:
+    McLachlan and Peel 2000; as the output of a network: Bishop 1994.
 
     Args:
         component: the family of the components, a name or a `Family`.
-        num_components: how many.
-        component_options: what the component family takes.
+        num_components: K.
+        component_options: options of the component family.
+
+    Raises:
+        ValueError: for a family of vectors, or less than one component.
     """
 
     name = "mixture"
@@ -46,18 +62,17 @@ class MixtureFamily(Family):
     use = "multimodal regression"
     loss = "log-sum-exp of the components, of Gaussians for normal ones"
     noise = (
-        "Each observation comes from one of several sources, which the features alone do not "
-        "tell apart."
+        "Each observation comes from one of several sources, which the features alone do not tell "
+        "apart."
     )
     density = "p(y) = sum_k weight_k p_k(y), weight = softmax(logits)"
     breaks = (
         "A component can shrink onto a single point, with a likelihood without bound. The "
-        "likelihood has several optima,"
-        " and components that start equal stay equal."
+        "likelihood has several optima, and components that start equal stay equal."
     )
     remedy = (
-        "Fewer components, a shared or floored scale, initialize(y) before training; one "
-        "component if the data have one peak."
+        "Fewer components, a scale that is shared or has a minimum, initialize(y) before training; "
+        "one component if the data have one peak."
     )
 
     def __init__(
@@ -71,10 +86,10 @@ class MixtureFamily(Family):
         num_components = as_integer(num_components, "num_components")
         self.num_components = num_components
         self.parameters = {"logits": LINKS["softmax"]} | {
-            own_name(name): link for name, link in self.component.parameters.items()
+            component_name(name): link for name, link in self.component.parameters.items()
         }
         self.shapes = {"logits": (num_components,)} | {
-            own_name(name): (num_components, *self.component.shapes.get(name, ()))
+            component_name(name): (num_components, *self.component.shapes.get(name, ()))
             for name in self.component.parameters
         }
         self.support = self.component.support
@@ -99,9 +114,11 @@ class MixtureFamily(Family):
         return mixture(logits, self.component.make(**own), probs=probs)
 
     def log_prob_and_grad(self, y, logits, *parameters):
-        """log_prob with its derivatives, by Bayes' rule those of the components, each weighted by the probability that y came from it.
+        """log_prob and its derivatives by the logits and by the components' parameters.
 
-        The last dimension counts rows: y (rows,), logits and parameters (K, rows).
+        Those by a component's parameters are its own derivatives times the probability that y came
+        from it (Bayes' rule). The last dimension is the row: y has shape (rows,), logits and
+        parameters (K, rows).
         """
         values, *slopes = self.component.log_prob_and_grad(y, *parameters)
         probs, log_probs = softmax(logits)
@@ -122,7 +139,7 @@ class MixtureFamily(Family):
             {name: part for name, part in values.items() if name == "logits"}, links
         )
         of_components = self.component.unconstrain(*self._for_component(values, links))
-        return of_mixture | {own_name(name): value for name, value in of_components.items()}
+        return of_mixture | {component_name(name): value for name, value in of_components.items()}
 
     def _for_component(self, values, links):
         return tuple(
@@ -131,13 +148,13 @@ class MixtureFamily(Family):
         )
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        """Each component starts from its slice of the sorted targets."""
+        """The estimate of each component from its slice of the sorted targets."""
         slices = [
             part if len(part) else y for part in y.sort(0).values.tensor_split(self.num_components)
         ]
         starts = [self.component.initial_estimate(part) for part in slices]
         values = {
-            own_name(name): torch.stack(
+            component_name(name): torch.stack(
                 [
                     start[name].expand(y.shape[1:] + start[name].shape[y.ndim - 1 :])
                     for start in starts
@@ -155,7 +172,7 @@ class MixtureFamily(Family):
 
 def _with_prefix(name: str) -> str:
     bare = name.removeprefix("log_")
-    return name if bare not in ("logits", "probs") else name.replace(bare, own_name(bare))
+    return name if bare not in ("logits", "probs") else name.replace(bare, component_name(bare))
 
 
 def _without_prefix(name: str) -> str:
@@ -163,7 +180,13 @@ def _without_prefix(name: str) -> str:
 
 
 class NormalMixtureFamily(MixtureFamily):
-    """Mixture of normal distributions: `mixture` by a short name."""
+    """The family of mixtures of K normal distributions, short for `mixture`; y is real.
+
+    The parameters are `logits`, `loc` and `scale`, each of shape (..., K).
+
+    Args:
+        num_components: K.
+    """
 
     name = "normal_mixture"
     figure_row = 3

@@ -1,4 +1,4 @@
-"""The multivariate normal distribution: outputs that are wrong together."""
+"""The multivariate normal distribution: outputs with correlated errors."""
 
 import torch
 from torch import Size, Tensor
@@ -10,7 +10,7 @@ from disthead.distributions.base import (
     HALF_LOG_TWO_PI,
     Distribution,
     tensors,
-    wide,
+    to_double,
     with_fused_loss,
 )
 from disthead.distributions.vector import dimension
@@ -26,14 +26,15 @@ __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNorma
 
 
 class MultivariateNormal(Gaussian):
-    """Normal distribution of vectors, with density exp(-|z|^2 / 2) / ((2 pi)^(D/2) |L|), L z = y - loc.
+    """Normal distribution of vectors y in R^D with density exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L).
+
+    Here L z = y - loc; the covariance is L L^T.
 
     Args:
         loc: mean, shape (..., D).
-        scale_tril: L, the lower triangular factor of the covariance L L^T, shape (..., D, D), in
-            the units of y.
-        log_diagonal: the logarithm of its diagonal, shape (..., D), where that is known more
-            exactly.
+        scale_tril: L, lower triangular with a positive diagonal, shape (..., D, D), in the units of
+            y.
+        log_diagonal: the logarithm of the diagonal of L, shape (..., D), if known more exactly.
 
     >>> MultivariateNormal(torch.zeros(2), torch.eye(2)).log_prob(torch.zeros(2))
     tensor(-1.8379)
@@ -58,10 +59,10 @@ class MultivariateNormal(Gaussian):
     def log_prob_and_grad(
         y: Tensor, loc: Tensor, triangle: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """log_prob (n,) and its derivatives by loc and the raw triangle, by forward and backward substitution.
+        """log_prob and its derivatives by loc and the raw triangle, by substitution.
 
-        Rows are counted by the last dimension: y (D, n), loc (D, n), triangle (D (D + 1) / 2, n),
-        which has the matrix row after row.
+        The last dimension is the row: y and loc have shape (D, rows), log_prob has (rows,), and the
+        triangle, which holds the matrix row by row, has (D (D + 1) / 2, rows).
         """
         size = len(loc)
         ends = [row * (row + 3) // 2 for row in range(size)]  # where the diagonal is
@@ -80,9 +81,9 @@ class MultivariateNormal(Gaussian):
         return value, by_loc, by_triangle
 
     def _factor(self) -> Tensor:
-        """scale_tril in double precision, with a diagonal that has not underflowed."""
-        lower = wide(self.scale_tril)
-        diagonal = wide(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
+        """The matrix L in double precision, with a diagonal that has not underflowed."""
+        lower = to_double(self.scale_tril)
+        diagonal = to_double(self.scale_tril.diagonal(dim1=-2, dim2=-1), self.log_diagonal)
         return torch.where(
             torch.eye(lower.shape[-1], dtype=torch.bool, device=lower.device),
             diagonal.unsqueeze(-1),
@@ -90,7 +91,7 @@ class MultivariateNormal(Gaussian):
         )
 
     def _half_log_det(self) -> Tensor:
-        return wide(self.log_diagonal).sum(-1)
+        return to_double(self.log_diagonal).sum(-1)
 
     def _whiten(self, deviation: Tensor) -> tuple[Tensor, Tensor]:
         z = solve_triangular(self._factor(), deviation.unsqueeze(-1), upper=False).squeeze(-1)
@@ -98,6 +99,7 @@ class MultivariateNormal(Gaussian):
 
     @property
     def covariance(self) -> Tensor:
+        """The covariance L L^T, shape (..., D, D)."""
         return self.scale_tril @ self.scale_tril.mT
 
     @property
@@ -128,12 +130,18 @@ class MultivariateNormal(Gaussian):
 
 
 class MultivariateNormalFamily(Family):
-    """Multivariate normal family for targets of shape `event_shape`.
+    """The multivariate normal family: p(y) = exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L), y in R^D.
+
+    Here L z = y - loc. The parameters are `loc` (..., D) and `scale_tril` L (..., D, D); or, with a
+    rank R, `loc`, `cov_factor` (..., D, R) and `cov_diag` (..., D).
 
     Args:
         event_shape: (D,).
-        rank: the number of common causes of a low-rank covariance, for large D; None gives the full
-            covariance.
+        rank: R, the number of common factors of a low-rank covariance, for large D; None gives the
+            full covariance.
+
+    Raises:
+        ValueError: for an event_shape of other than one dimension, or a rank above D.
     """
 
     name = "multivariate_normal"
@@ -150,8 +158,8 @@ class MultivariateNormalFamily(Family):
         "parameters: too many for few rows or large D."
     )
     remedy = (
-        "rank=R for large D, shared=('scale_tril',), independent outputs (normal with "
-        "event_shape) if nothing is correlated."
+        "rank=R for large D, shared=('scale_tril',), independent outputs (normal with event_shape) "
+        "if nothing is correlated."
     )
 
     def __init__(self, event_shape: tuple[int, ...] = (), rank: int | None = None):
@@ -197,17 +205,21 @@ class MultivariateNormalFamily(Family):
         variance = covariance.diagonal()
         if self.rank is None:
             return {"loc": loc, "scale_tril": _cholesky(covariance)}
-        # The leading principal components are the common causes; what they leave over is each
-        # coordinate's own.
+        # The leading principal components are the common factors; the remaining variance is noise.
         values, vectors = torch.linalg.eigh(covariance)
         factor = (vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()).contiguous()
         own = variance - factor.square().sum(-1)
-        floor = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(min=1e-12)
-        return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, floor)}
+        min_variance = torch.where(variance > 0, 1e-2 * variance, 1e-6 * loc.square()).clamp(
+            min=1e-12
+        )
+        return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, min_variance)}
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
-    """The Cholesky factor, of the nearest covariance a little wider where it is singular (fewer rows than outputs, a constant one)."""
+    """The Cholesky factor; that of a slightly larger covariance where it is singular.
+
+    It is singular for fewer rows than outputs, or for a constant output.
+    """
     factor, failed = torch.linalg.cholesky_ex(covariance)
     variance = covariance.diagonal()
     if not failed and bool((factor.diagonal().square() > 1e-10 * variance).all()):

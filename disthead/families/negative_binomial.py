@@ -1,4 +1,4 @@
-"""The negative binomial distribution: counts that scatter more than their mean."""
+"""The negative binomial distribution: counts with a variance above their mean."""
 
 import math
 
@@ -8,8 +8,8 @@ from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, wide
-from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, to_double
+from disthead.distributions.discrete import OUTSIDE, Discrete, bernstein_bounds, search_start
 from disthead.distributions.mass_tables import by_recurrence, crps_of, entropy_of_bell
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
@@ -33,22 +33,26 @@ from disthead.special.probabilities import log_complement, log_odds
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
-_WIDEST = 256  # integers, whose masses take less time than an integral
-_BELL = 30.0  # total counts from which on wide distributions have next to no probability near 0
+_WIDEST = 256  # integers of a table, up to which it costs less than an integral
+_MIN_BELL_COUNT = 30.0  # total count from which wide distributions have no probability next to 0
 
 
 class NegativeBinomial(Discrete):
-    """Negative binomial distribution: a Poisson distribution whose rate itself is gamma distributed.
+    """Negative binomial distribution: a Poisson distribution with a gamma-distributed rate.
 
-    Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., r =
-    total_count. The mean is r exp(logits), the variance mean + mean^2 / r.
+    Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., where r =
+    total_count. The mean is r exp(logits), the variance mean + mean^2 / r. Source: Johnson, Kemp
+    and Kotz 2005, Univariate Discrete Distributions, chapter 5.
 
     Args:
         total_count: r, shape (...,), positive, not necessarily whole; large values give the Poisson
             distribution.
         logits: log(probs / (1 - probs)) = log(mean / total_count), shape (...,).
         probs: shape (...,), between 0 and 1. Exactly one of probs and logits is given.
-        log_total_count: logarithm of total_count; either or both may be given.
+        log_total_count: log(r); r, log(r) or both are given.
+
+    Raises:
+        ValueError: unless exactly one of logits and probs is given.
 
     >>> NegativeBinomial(1e6, logits=torch.tensor(0.0)).log_prob(torch.tensor(1_000_000))
     tensor(-8.1733)
@@ -62,7 +66,7 @@ class NegativeBinomial(Discrete):
     support = constraints.nonnegative_integer
     _search_steps = 30
     _widest_table = 512  # integers; beyond, the integral over most of them takes less time
-    given_probs: Tensor | None = None  # a logit of -inf would not know its gradient
+    given_probs: Tensor | None = None  # kept since a logit of -inf has no gradient
 
     def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
         exactly_one("negative_binomial", logits=logits, probs=probs)
@@ -80,6 +84,7 @@ class NegativeBinomial(Discrete):
 
     @property
     def probs(self) -> Tensor:
+        """The probability mean / (mean + total_count), shape (...,)."""
         return self.logits.sigmoid() if self.given_probs is None else self.given_probs
 
     @property
@@ -89,7 +94,7 @@ class NegativeBinomial(Discrete):
 
     @property
     def _odds(self) -> Tensor:
-        """probs / (1 - probs)."""
+        """The odds probs / (1 - probs)."""
         return (
             self.logits.exp()
             if self.given_probs is None
@@ -116,14 +121,14 @@ class NegativeBinomial(Discrete):
     @property
     @in_double
     def mode(self) -> Tensor:
-        """The largest integer up to (total_count - 1) exp(logits), 0 below a total count of 1."""
+        """The largest integer up to (r - 1) exp(logits); 0 for r < 1."""
         return ((self.total_count - 1).clamp(min=0) * self._odds).floor()
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(total_count) and the logits.
+        """log_prob and its derivatives by log(total_count) and the logits.
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         r, (probs, ends) = total_count.value, sigmoids(logits)
         n = y + r
@@ -145,7 +150,7 @@ class NegativeBinomial(Discrete):
 
     @property
     def _log_none(self) -> Tensor:
-        """log P(Y = 0)."""
+        """The logarithm of P(Y = 0)."""
         return self.total_count * (
             logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs)
         )
@@ -161,7 +166,7 @@ class NegativeBinomial(Discrete):
         return log_cdf if self._has_digits(ends) else torch.where(k == 0, self._log_none, log_cdf)
 
     def _has_digits(self, ends: Tensor) -> bool:
-        """Whether 1 - probs says as much as its logarithm, which alone is left of what cannot be written."""
+        """Whether 1 - probs has not underflowed; otherwise only its logarithm is exact."""
         return are_plain_numbers(ends) and extent(ends)[0] > torch.finfo(ends.dtype).tiny
 
     def _log_survival(self, k: Tensor) -> Tensor:
@@ -172,12 +177,12 @@ class NegativeBinomial(Discrete):
         return self._reach(tail, tail)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(
+        return bernstein_bounds(
             self.mean, self.variance, 1 / 3 + 1 / softplus(-self.logits), below, above
         )
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """First the power of 2^(1/4): at small total counts a quantile may have any magnitude below the mean."""
+        """A bracket by powers of 2^(1/4), since for small r quantiles may have any magnitude."""
         lower, upper = self._reach(below, above)
         steps = integer_inverse(lambda e: self.cdf(torch.exp2(e / 4) - 1), below, 0, 4096, 12)
         most = torch.exp2(steps / 4).ceil() - 1
@@ -190,7 +195,7 @@ class NegativeBinomial(Discrete):
         return by_recurrence(self, first, width, lambda inverse: inverse.mul_(slope).add_(probs))
 
     def _entropy_of_wide(self, first: Tensor, last: Tensor) -> Tensor:
-        is_bell = self.total_count >= _BELL
+        is_bell = self.total_count >= _MIN_BELL_COUNT
         result = torch.empty_like(first)
         for way, rows in ((entropy_of_bell, is_bell), (Discrete._entropy_of_wide, ~is_bell)):
             if rows.any():
@@ -214,10 +219,11 @@ class NegativeBinomial(Discrete):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """E|Y - y| - E|Y - Y'| / 2 with E|Y - y| = (y - mean) (2 F(y) - 1) + 2 (k + r) exp(logits) p(k), k = floor(y).
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts.
 
-        The first term is a partial expectation by the recurrence of the mass, the second an
-        integral over the squared characteristic function; compare Wei and Held 2014.
+        E|Y - y| = (y - mean) (2 F(y) - 1) + 2 (k + r) exp(logits) p(k) with k = floor(y), a partial
+        expectation by the recurrence of the mass. The second term is an integral over the squared
+        characteristic function; compare Wei and Held 2014.
         """
         if self._is_plain(y):
             return self._by_tables(
@@ -237,17 +243,17 @@ class NegativeBinomial(Discrete):
         return distance - self._half_mean_difference()
 
     def _half_mean_difference(self) -> Tensor:
-        """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv, sin(t) = sinh(v) / (2 s).
+        """E|Y - Y'| / 2 = (2 / pi) r s integral_0^V cos(t) cosh(v)^-(2 r + 1) dv.
 
-        s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is Euler's integral for the
-        hypergeometric function of the closed form, in a variable in which the peak at t = 0 is
-        about 1 / sqrt(r) or one unit wide.
+        Here sin(t) = sinh(v) / (2 s), s = sqrt(probs) / (1 - probs) and sinh(V) = 2 s. It is
+        Euler's integral for the hypergeometric function of the closed form. In this variable the
+        peak at t = 0 has a width of about 1 / sqrt(r), or of one unit.
         """
-        certain = self.probs == 0  # the point mass at 0, near which the difference is r probs
+        certain = self.probs == 0  # a point mass at 0, next to which the difference is r probs
         probs, ends = torch.where(certain, 0.5, self.probs), torch.where(certain, 0.5, self._ends)
         r, s = self.total_count, probs.sqrt() / ends
         whole = torch.asinh(2 * s)
-        depth = 45 / (2 * r + 1)  # log cosh(v) beyond which nothing is left
+        depth = 45 / (2 * r + 1)  # log cosh(v) beyond which the integrand is negligible
         end = torch.minimum(whole, depth + torch.log1p((-torch.expm1(-2 * depth)).sqrt()))
         t, complement, weights = (part.reshape((-1,) + (1,) * r.ndim) for part in tanh_sinh(161, r))
         v, rest = end * t, (whole - end) + end * complement
@@ -258,13 +264,17 @@ class NegativeBinomial(Discrete):
 
 
 class MeanNegativeBinomial(NegativeBinomial):
-    """Negative binomial distribution by its mean and its total count: the variance is mean + mean^2 / total_count.
+    """Negative binomial distribution by its mean and its total count, on y = 0, 1, 2, ...
+
+    The mass is that of `NegativeBinomial` with logits = log(mean / total_count); the variance is
+    mean + mean^2 / total_count.
 
     Args:
         mean: expected count per unit of exposure, shape (...,), positive.
         total_count: shape (...,), positive; its inverse is the overdispersion.
-        log_mean, log_total_count: their logarithms; either or both may be given.
-        exposure: how long, or over how much, each row was counted, shape (...,), positive; it
+        log_mean: log(mean); the mean, its logarithm or both are given.
+        log_total_count: log(total_count); the count, its logarithm or both are given.
+        exposure: the duration or size over which each row was counted, shape (...,), positive; it
             multiplies the mean.
 
     >>> MeanNegativeBinomial(4.0, 2.0).variance
@@ -280,13 +290,13 @@ class MeanNegativeBinomial(NegativeBinomial):
     def __init__(
         self, mean=None, total_count=None, *, log_mean=None, log_total_count=None, exposure=None
     ):
-        given = tensors(mean, total_count, log_mean, log_total_count, exposure)
-        mean, total_count, log_mean, log_total_count, exposure = given
+        inputs = tensors(mean, total_count, log_mean, log_total_count, exposure)
+        mean, total_count, log_mean, log_total_count, exposure = inputs
         mean, log_mean = positive(mean, log_mean)
         total_count, log_total_count = positive(total_count, log_total_count)
         if exposure is not None:  # in double precision, which keeps the digits of the product
-            mean = wide(mean, log_mean) * wide(exposure)
-            log_mean = wide(log_mean) + wide(exposure).log()
+            mean = to_double(mean, log_mean) * to_double(exposure)
+            log_mean = to_double(log_mean) + to_double(exposure).log()
         self._store(
             total_count=total_count,
             log_total_count=log_total_count,
@@ -306,9 +316,9 @@ class MeanNegativeBinomial(NegativeBinomial):
     def log_prob_and_grad(
         y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given.
+        """log_prob and its derivatives by log(mean) and log(total_count), and by any exposure.
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         mean = mean if exposure is None else mean.times(exposure)
         value, by_total_count, by_logits = NegativeBinomial.log_prob_and_grad(
@@ -319,6 +329,7 @@ class MeanNegativeBinomial(NegativeBinomial):
 
     @property
     def logits(self) -> Tensor:
+        """The log-odds log(mean / total_count)."""
         return self.log_expected - self.log_total_count
 
     @property
@@ -331,7 +342,17 @@ class MeanNegativeBinomial(NegativeBinomial):
 
 
 class NegativeBinomialFamily(Family):
-    """Negative binomial. `parametrization` is "logits" for (total_count, logits) or "mean" for (mean, total_count)."""
+    """The negative binomial family: p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y.
+
+    The support is y = 0, 1, 2, ... All parameters have shape (...,).
+
+    Args:
+        parametrization: "logits" for the parameters total_count = r and logits, "mean" for
+            mean = r exp(logits) and total_count, where rows may have an exposure.
+
+    Raises:
+        ValueError: for another parametrization.
+    """
 
     name = "negative_binomial"
     support = constraints.nonnegative_integer
@@ -341,22 +362,19 @@ class NegativeBinomialFamily(Family):
     loss = "negative binomial deviance, the Poisson deviance for large total_count"
     noise = (
         "Counts at a rate that differs from row to row in ways the features do not show; the "
-        "variance is mean + "
-        "mean^2 / total_count."
+        "variance is mean + mean^2 / total_count."
     )
     density = (
-        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = "
-        "r exp(logits)"
+        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r "
+        "exp(logits)"
     )
     breaks = (
         "Counts that scatter less than their mean cannot be had: total_count grows without end. "
-        "Extra zeros bend "
-        "the fit."
+        "Extra zeros bend the fit."
     )
     remedy = (
         "poisson for less scatter; name unequal observation times as exposure. Zeros of another "
-        "origin take a model of "
-        "their own: bernoulli for whether there is any event."
+        "origin take a model of their own: bernoulli for whether there is any event."
     )
 
     def __init__(self, parametrization: str = "logits"):
@@ -368,7 +386,6 @@ class NegativeBinomialFamily(Family):
         )
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            # of this form only
             self.row_constants, self.grad_takes_exposure = {"exposure": constraints.positive}, True
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}

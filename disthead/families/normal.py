@@ -16,7 +16,7 @@ from disthead.distributions.component_curves import NormalCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, spread
+from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, sample_std
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_ndtr
@@ -28,12 +28,15 @@ __all__ = ["Normal", "NormalFamily"]
 
 
 class Normal(Continuous):
-    """Normal distribution with density exp(-z^2 / 2) / (scale sqrt(2 pi)), z = (y - loc) / scale.
+    """Normal distribution with density exp(-z^2 / 2) / (scale sqrt(2 pi)) for real y.
+
+    Here z = (y - loc) / scale. Source: Johnson, Kotz and Balakrishnan 1994, Continuous Univariate
+    Distributions, volume 1, chapter 13.
 
     Args:
-        loc: mean, shape (...,).
+        loc: mean, median and mode, shape (...,).
         scale: standard deviation, shape (...,), positive, in the units of y.
-        log_scale: its logarithm; either or both may be given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> Normal(0.0, 1.0).log_prob(torch.tensor(0.0))
     tensor(-0.9189)
@@ -53,9 +56,9 @@ class Normal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob and its derivatives by loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z = (y - loc) / scale.value
         square = z * z
@@ -123,7 +126,11 @@ class Normal(Continuous):
 
     @in_double_for_gradients
     def crps(self, y: Tensor) -> Tensor:
-        """scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman 2005."""
+        """Continuous ranked probability score, in the units of y.
+
+        scale (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), Gneiting, Raftery, Westveld and Goldman
+        2005.
+        """
         z = self._standardised(y)
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
         return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
@@ -138,12 +145,20 @@ class Normal(Continuous):
 @register_kl(Normal, Normal)
 @in_double
 def kl_normal(p: Normal, q: Normal) -> Tensor:
-    """log(q.scale / p.scale) + (p.scale^2 + (p.loc - q.loc)^2) / (2 q.scale^2) - 1/2."""
+    """The divergence of two normal distributions in nats, shape (...).
+
+    log(q.scale / p.scale) + (p.scale^2 + (p.loc - q.loc)^2) / (2 q.scale^2) - 1/2.
+    """
     log_ratio = 2 * (p.log_scale - q.log_scale)
     return 0.5 * (expm1mx(log_ratio) + ratio(p.loc - q.loc, q.scale, q.log_scale).square())
 
 
 class NormalFamily(Family):
+    """The normal family: p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)), y real.
+
+    Its parameters are `loc` and `scale`, shape (...,).
+    """
+
     name = "normal"
     figure_row = 1
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
@@ -154,22 +169,21 @@ class NormalFamily(Family):
     use = "regression"
     loss = "mean squared error"
     noise = (
-        "Symmetric, additive noise of many small independent causes; its spread may change "
-        "with the features."
+        "Symmetric, additive noise of many small independent causes; its scale may change with the "
+        "features."
     )
     density = "p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi))"
     breaks = (
-        "Outliers pull the mean, since a distance of ten spreads costs fifty nats. Skewed or "
-        "bounded targets get "
-        "mass where none can be."
+        "Outliers pull the mean, since a distance of ten standard deviations costs fifty nats. "
+        "Skewed or bounded targets get mass where none can be."
     )
     remedy = (
-        "student_t or laplace for outliers, log_normal or gamma for positive targets, "
-        "mixture for several peaks."
+        "student_t or laplace for outliers, log_normal or gamma for positive targets, mixture for "
+        "several peaks."
     )
 
     def make(self, **parameters: Tensor) -> Normal:
         return Normal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        return {"loc": y.mean(0), "scale": spread(y)}
+        return {"loc": y.mean(0), "scale": sample_std(y)}

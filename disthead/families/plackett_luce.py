@@ -1,4 +1,8 @@
-"""The Plackett-Luce distribution of rankings: items are chosen one after the other, each by its share of what is left."""
+"""The Plackett-Luce distribution of rankings.
+
+Items are chosen one after the other, each with a probability proportional to its worth among the
+items that are left.
+"""
 
 import itertools
 import math
@@ -8,7 +12,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, wide
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, to_double
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import dimension
@@ -20,15 +24,19 @@ from disthead.special.probabilities import log_probability
 
 __all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
 
-EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all sets of items, 2^K of them
-ORDERS = 1024  # sampled orders beyond
-_BITS = 62  # of an integer that is not negative, one for each item
+EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all 2^K sets of items
+SAMPLED_RANKINGS = 1024  # samples for more items
+_BITS = 62  # of a non-negative integer, one for each item
 
 
 class Ranking(constraints.Constraint):
-    """Orders of `size` items, best first: distinct item indices, then -1 where a partial ranking ends; at least one item.
+    """The constraint on rankings of items: distinct item indices, best first, shape (..., K).
 
-    A tensor narrower than `size` holds partial rankings of its width.
+    A partial ranking has at least one item and ends with -1. A tensor with less than K columns
+    holds partial rankings.
+
+    Args:
+        size: K, the number of items.
     """
 
     is_discrete = True
@@ -53,26 +61,28 @@ class Ranking(constraints.Constraint):
         return items.all(-1) & no_gap & distinct & ranked[..., 0]
 
     def __repr__(self) -> str:
-        return f"orders of {self.size} items, best first, -1 after a partial one"
+        return f"rankings of {self.size} items, best first, -1 after a partial one"
 
 
 ranking = Ranking
 
 
 class PlackettLuce(Distribution):
-    """Distribution of orders: P(order) = prod_i exp(s_i) / (exp(s_i) + the same of all items that come later).
+    """Plackett-Luce distribution: P(y) = prod_i exp(s[y_i]) / sum_{j >= i} exp(s[y_j]).
 
-    Only differences of the scores matter. A partial ranking (top-k) has the probability of all
-    orders that begin with it.
+    y is a ranking: item indices, best first, shape (..., K). A partial ranking (top-k) is padded
+    with -1 or has fewer than K columns; its probability is that of all rankings that start with it.
+    Only differences of the scores s matter. Source: Luce 1959, Plackett 1975; the negative
+    log-likelihood is the listwise loss ListMLE (Xia et al. 2008).
 
     Args:
-        logits: scores s of the items, shape (..., K); -inf for an item that is not there, which
-            comes after all others.
-        probs: their worths exp(s), shape (..., K), to any scale. Exactly one of the two is given.
+        logits: the scores s of the items, shape (..., K); -inf for an absent item, which comes
+            after all others.
+        probs: worths exp(s), shape (..., K), up to a factor. Exactly one of logits and probs is
+            given.
 
-    Targets are item indices, best first, shape (..., K); -1 pads a partial ranking, which may also
-    come narrower than K. Source: Plackett 1975; its negative log-likelihood is the listwise loss
-    ListMLE (Xia et al. 2008).
+    Raises:
+        ValueError: unless exactly one of logits and probs is given.
 
     >>> dist = PlackettLuce(torch.tensor([2.0, 0.0, 1.0]))
     >>> dist.mode, dist.log_prob(torch.tensor([0, 2, 1])).exp()
@@ -85,8 +95,7 @@ class PlackettLuce(Distribution):
         "probs": constraints.independent(constraints.nonnegative, 1),
     }
     parameter_dims = {"logits": 1, "given_probs": 1}
-    # the items' worths, whose gradient a score of -inf would not know
-    given_probs: Tensor | None = None
+    given_probs: Tensor | None = None  # worths, kept since a score of -inf has no gradient
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("plackett_luce", logits=logits, probs=probs)
@@ -101,17 +110,17 @@ class PlackettLuce(Distribution):
 
     @property
     def num_items(self) -> int:
+        """The number of items, K."""
         return self.event_shape[0]
 
     def _finite_logits(self) -> Tensor:
-        """The scores, with absent items so far below the others that they come last, in any order.
+        """Finite scores: those of absent items are so low that they come last, in any order.
 
-        Worths that are given have their exact gradients through them, also at 0: in double
-        precision, where these are numbers.
+        They are in double precision where worths are given, whose gradients are exact also at 0.
         """
         if self.given_probs is None:
             return finite_scores(self.logits)
-        worth = wide(self.given_probs)
+        worth = to_double(self.given_probs)
         least = torch.where(worth > 0, worth, torch.inf).detach().amin(-1, keepdim=True)
         return (worth + torch.where(worth == 0, least * math.exp(-FAINT), 0.0)).log()
 
@@ -120,19 +129,19 @@ class PlackettLuce(Distribution):
         return Ranking(self.num_items)
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """log P(y), in O(K) for each row: sums over the items that are left are built up from the last place to the first.
+        """The logarithm of P(y), in O(K) for each row, by cumulative sums from the last place.
 
-        It is -inf for what is no order: an item twice, an index that is no item, a gap, a number
-        that is not whole.
+        It is -inf for a target that is no ranking: for repeated items, numbers that are no item,
+        and gaps.
         """
         looks = are_concrete(y)
-        if looks and _are_whole_orders(y, self.num_items):
+        if looks and _are_full_rankings(y, self.num_items):
             return self._log_prob(y)
         inside = self.support.check(y)
         if looks and bool(inside.all()):
             return self._log_prob(y.long())
-        some_order = torch.arange(y.shape[-1], device=y.device).clamp(max=self.num_items - 1)
-        value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_order).long())
+        some_ranking = torch.arange(y.shape[-1], device=y.device).clamp(max=self.num_items - 1)
+        value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_ranking).long())
         return torch.where(inside, value, -torch.inf)
 
     def _log_prob(self, y: Tensor) -> Tensor:
@@ -146,12 +155,12 @@ class PlackettLuce(Distribution):
 
     @property
     def mode(self) -> Tensor:
-        """The most probable order: items by falling score."""
+        """The most probable ranking: items by decreasing score."""
         return self.logits.argsort(dim=-1, descending=True, stable=True)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Exact samples: the order of scores plus Gumbel noise (Yellott 1977)."""
+        """Exact samples: items sorted by their scores plus Gumbel noise (Yellott 1977)."""
         shape = self._extended_shape(sample_shape)
         race = torch.empty(shape, dtype=self.dtype, device=self.device).exponential_(
             generator=generator
@@ -176,21 +185,28 @@ class PlackettLuce(Distribution):
 
     @property
     def expected_rank(self) -> Tensor:
-        """The mean place of each item, 0 for the first, shape (..., K): how many others are expected before it."""
+        """The mean place of each item, shape (..., K): the expected number of items before it."""
         return self.pairwise.sum(-2) - 0.5  # less its own entry, sigmoid(0)
 
     def entropy(self) -> Tensor:
-        """E[-log P(order)] in nats: exact for up to 10 items; beyond them estimated by 1024 samples (without their gradient)."""
+        """The entropy in nats: exact for up to 10 items, else estimated by 1024 samples.
+
+        The samples themselves have no gradient.
+        """
         return self._mean_of_choices(lambda log_p: -(log_p.exp() * log_p)).to(self.dtype)
 
     def _mean_of_choices(self, function, *others: Tensor) -> Tensor:
-        """E[sum over the choices of sum_i function(log P(i chosen next))_i]: what an expectation over orders comes down to.
+        """E[sum over choices of sum_i function(log P(item i is chosen next))_i].
 
-        A choice depends on the set of items taken before, not on their order, and these sets are
-        few enough for few items. `others` are further scores, whose log-probabilities of the same
-        choices `function` gets too.
+        Expectations over rankings reduce to this: a choice depends on the set of items before it,
+        not on their order. For few items all sets are enumerated.
+
+        Args:
+            function: takes the log-probabilities (..., K) of a choice by these scores, and by each
+                of `others`.
+            others: further scores, shape (..., K).
         """
-        size, scores = self.num_items, [wide(self._finite_logits()), *others]
+        size, scores = self.num_items, [to_double(self._finite_logits()), *others]
 
         def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
             log_ps = []
@@ -201,8 +217,8 @@ class PlackettLuce(Distribution):
             return torch.where(taken, 0.0, function(*log_ps)).sum(-1), log_ps
 
         if size > EXACT_ITEMS:
-            orders = draw(self, ORDERS)
-            places = orders.argsort(-1).unsqueeze(-2)
+            rankings = draw(self, SAMPLED_RANKINGS)
+            places = rankings.argsort(-1).unsqueeze(-2)
             stages = torch.arange(size, device=self.device).unsqueeze(-1)
             scores = [s.unsqueeze(-2) for s in scores]
             return of_choices(places < stages)[0].sum(-1).mean(0)
@@ -213,7 +229,7 @@ class PlackettLuce(Distribution):
         count = taken.sum(-1)
         scores = [s.unsqueeze(-2) for s in scores]
         values, (log_p, *_) = of_choices(taken)
-        # P(the first k items are this set), from the sets that lack one of its items.
+        # P(the first k items are this set), from the sets without one of its items
         reached = (sets == 0).to(log_p.dtype).expand(log_p.shape[:-1])
         before = (sets.unsqueeze(-1) - (1 << items)).clamp(min=0)
         step = torch.where(taken, log_p.exp()[..., before, items], 0.0)
@@ -235,7 +251,7 @@ class PlackettLuce(Distribution):
         raise self._unanswered(
             "variance",
             "item indices are names, not numbers; pairwise and entropy() say how "
-            "uncertain the order is.",
+            "uncertain the ranking is.",
         )
 
     @property
@@ -244,7 +260,7 @@ class PlackettLuce(Distribution):
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         raise self._unanswered(
-            "rsample", "orders do not move continuously with the scores; use sample()."
+            "rsample", "rankings do not move continuously with the scores; use sample()."
         )
 
     def energy_score(
@@ -292,32 +308,44 @@ class PlackettLuce(Distribution):
         )
 
 
-def _are_whole_orders(y: Tensor, size: int) -> bool:
-    """Whether all rows are orders of all items, found in less time than `Ranking.check` takes; False where only that can tell.
+def _are_full_rankings(y: Tensor, size: int) -> bool:
+    """Whether all rows rank all items: a faster `Ranking.check`; False where it cannot tell.
 
-    As many powers of two as there are items add up to 2^items - 1 only if each of them occurs once.
+    K powers of two below 2^K add up to 2^K - 1 only if they are distinct.
     """
     if y.dtype != torch.int64 or y.shape[-1] != size or size > _BITS or not y.numel():
         return False
-    orders = y.numpy()
+    rankings = y.numpy()
     return bool(
-        orders.min() >= 0 and orders.max() < size and ((1 << orders).sum(-1) == 2**size - 1).all()
+        rankings.min() >= 0
+        and rankings.max() < size
+        and ((1 << rankings).sum(-1) == 2**size - 1).all()
     )
 
 
 @register_kl(PlackettLuce, PlackettLuce)
 def _kl_plackett_luce(p: PlackettLuce, q: PlackettLuce) -> Tensor:
-    """Exact for up to 10 items; beyond them estimated by 1024 sampled orders."""
+    """The divergence: exact for up to 10 items, else estimated by 1024 samples of p."""
     shape = torch.broadcast_shapes(p.logits.shape, q.logits.shape)
     dtype = torch.promote_types(p.dtype, q.dtype)
     impossible = ((q.logits == -torch.inf) & (p.logits > -torch.inf)).any(-1)
-    p, other = p.expand(shape[:-1]), wide(q._finite_logits()).expand(shape)
+    p, other = p.expand(shape[:-1]), to_double(q._finite_logits()).expand(shape)
     value = p._mean_of_choices(lambda log_p, log_q: log_p.exp() * (log_p - log_q), other).to(dtype)
     return torch.where(impossible, torch.inf, value)
 
 
 class PlackettLuceFamily(Family):
-    """Plackett-Luce family for rankings of K items, `event_shape` = (K,)."""
+    """The Plackett-Luce family of rankings: P(y) = prod_i exp(s[y_i]) / sum_{j >= i} exp(s[y_j]).
+
+    Its parameter is `logits`, the scores s, shape (..., K). Targets are rankings, item indices 0,
+    ..., K - 1, best first, shape (..., K).
+
+    Args:
+        event_shape: (K,), the number of items.
+
+    Raises:
+        ValueError: for an event_shape of other than one dimension.
+    """
 
     name = "plackett_luce"
     figure_row = 11
@@ -328,14 +356,13 @@ class PlackettLuceFamily(Family):
     use = "ranking"
     loss = "listwise softmax (ListMLE)"
     noise = (
-        "Items are chosen one after the other, each with a probability proportional to its "
-        "worth among those that are left."
+        "Items are chosen one after the other, each with a probability proportional to its worth "
+        "among those that are left."
     )
     density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j})"
     breaks = (
         "The odds of two items do not depend on which others are there, which fails for near "
-        "duplicates."
-        " An item that wins or loses against all others has a score without bound."
+        "duplicates. An item that wins or loses against all others has a score without bound."
     )
     remedy = "Weight decay for few rankings; categorical if only the winner is of interest."
 
@@ -351,7 +378,7 @@ class PlackettLuceFamily(Family):
         return PlackettLuce(logits, probs=probs)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        """The logarithm of how often each item is chosen, per choice it took part in; half a choice is added to both counts."""
+        """The log of the share of its choices that each item wins, with half a choice added."""
         ranked = y >= 0
         chosen = torch.nn.functional.one_hot(
             torch.where(ranked, y, 0).long(), *self.event_shape

@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
-from disthead.distributions.discrete import OUTSIDE, Discrete, concentrated, search_start
+from disthead.distributions.discrete import OUTSIDE, Discrete, bernstein_bounds, search_start
 from disthead.distributions.mass_tables import by_recurrence, entropy_of_bell
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -29,14 +29,14 @@ __all__ = ["Poisson", "PoissonFamily", "positive_mean"]
 class Poisson(Discrete):
     """Poisson distribution with mass m^y exp(-m) / y! on y = 0, 1, 2, ..., m = rate * exposure.
 
+    The mass is computed from Stirling errors and deviances (Loader 2000), so that nothing cancels
+    at large counts.
+
     Args:
         rate: expected count per unit of exposure, shape (...,), positive.
-        log_rate: its logarithm; either or both may be given.
-        exposure: how long, or over how much, each row was counted, shape (...,), positive; 1 where
-            it is left out.
-
-    The mass is written by Stirling errors and deviances (Loader 2000), so that nothing cancels at
-    large counts.
+        log_rate: log(rate); the rate, its logarithm or both are given.
+        exposure: the duration or size over which each row was counted, shape (...,), positive;
+            None is 1.
 
     >>> Poisson(1e6).log_prob(torch.tensor(1_000_000))
     tensor(-7.8267)
@@ -50,8 +50,8 @@ class Poisson(Discrete):
     def __init__(self, rate=None, *, log_rate=None, exposure=None):
         rate, log_rate, exposure = tensors(rate, log_rate, exposure)
         rate, log_rate = positive(rate, log_rate)
-        known = {} if exposure is None else {"exposure": exposure}
-        self._store(rate=rate, log_rate=log_rate, **known)
+        row_constants = {} if exposure is None else {"exposure": exposure}
+        self._store(rate=rate, log_rate=log_rate, **row_constants)
 
     @property
     def _expected(self) -> Tensor:
@@ -65,9 +65,9 @@ class Poisson(Discrete):
     def log_prob_and_grad(
         y: Tensor, rate: Positive, exposure: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(rate), and the exposure where it is given.
+        """log_prob and its derivatives by log(rate), and by any exposure.
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         mean = rate.value if exposure is None else rate.value * exposure
         w, by_mean = y + 0.5, y - mean
@@ -76,7 +76,7 @@ class Poisson(Discrete):
 
     def _log_mass(self, x: Tensor) -> Tensor:
         mean = self._expected
-        lost = mean <= 2 * torch.finfo(mean.dtype).tiny  # only its logarithm is left
+        lost = mean <= 2 * torch.finfo(mean.dtype).tiny  # only its logarithm is exact
         alone = x * torch.where(lost, self._log_expected, 0.0) - lgamma(x + 1)
         return torch.where(lost, alone, poisson_log_mass(x, torch.where(lost, 1.0, mean)))
 
@@ -94,10 +94,10 @@ class Poisson(Discrete):
         return self._reach(tail, tail)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        return concentrated(self._expected, self._expected, 1 / 3, below, above)
+        return bernstein_bounds(self._expected, self._expected, 1 / 3, below, above)
 
     def _bracket(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """The quantiles to within one, by the bounds of Short 2013: normal quantiles of the signed root deviance."""
+        """The quantiles to within one, by bounds on the signed root deviance (Short 2013)."""
         mean = self._expected
         lower, upper = self._reach(below, above)
         left = below <= above
@@ -136,7 +136,7 @@ class Poisson(Discrete):
     @property
     @in_double
     def mode(self) -> Tensor:
-        """The largest integer up to the mean; where the mean is an integer, the one before it is as probable."""
+        """The largest integer up to the mean; mean - 1 is as probable where the mean is whole."""
         return self._expected.floor()
 
     @torch.no_grad()
@@ -148,7 +148,11 @@ class Poisson(Discrete):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """(y - m) (2 F(y) - 1) + 2 m p(y) - m exp(-2 m) (I0(2 m) + I1(2 m)), after Wei and Held 2014."""
+        """Continuous ranked probability score, in counts.
+
+        (y - m) (2 F(y) - 1) + 2 m p(floor(y)) - m exp(-2 m) (I0(2 m) + I1(2 m)), after Wei and Held
+        2014.
+        """
         m = self._expected
         half_mean_difference = m * (torch.special.i0e(2 * m) + torch.special.i1e(2 * m))
         return (
@@ -161,11 +165,16 @@ class Poisson(Discrete):
 @register_kl(Poisson, Poisson)
 @in_double
 def _kl_poisson(p: Poisson, q: Poisson) -> Tensor:
-    """m log(m / n) - m + n for the means m of p and n of q: half the deviance."""
+    """The divergence m log(m / n) - m + n, for the means m of p and n of q."""
     return deviance(p._expected, q._expected)
 
 
 class PoissonFamily(Family):
+    """The Poisson family: p(y) = m^y exp(-m) / y!, m = rate * exposure, for y = 0, 1, 2, ...
+
+    Its parameter is `rate`, shape (...,); each row may have an exposure.
+    """
+
     name = "poisson"
     figure_row = 10
     parameters = {"rate": LINKS["softplus"]}
@@ -179,19 +188,17 @@ class PoissonFamily(Family):
     loss = "Poisson deviance"
     noise = (
         "Counts of events that happen independently of each other at a rate set by the features; "
-        "the variance is "
-        "the mean."
+        "the variance is the mean."
     )
     density = "p(y) = m^y exp(-m) / y!, m = rate * exposure"
     breaks = (
         "Real counts often scatter more than their mean: unseen differences between rows, events "
-        "in clusters, too "
-        "many zeros."
+        "in clusters, too many zeros."
     )
     remedy = (
         "negative_binomial for extra scatter and many zeros; name unequal observation times as "
-        "exposure. Zeros of another "
-        "origin take a model of their own: bernoulli for whether there is any event."
+        "exposure. Zeros of another origin take a model of their own: bernoulli for whether there "
+        "is any event."
     )
 
     def make(self, **parameters: Tensor) -> Poisson:
@@ -202,5 +209,9 @@ class PoissonFamily(Family):
 
 
 def positive_mean(y: Tensor) -> Tensor:
-    """The mean count, or half an event in all rows together where there was none."""
+    """The mean count, shape (...), where no event in any row counts as half an event.
+
+    Args:
+        y: counts, shape (N, ...).
+    """
     return y.double().mean(0).clamp(min=0.5 / len(y))

@@ -1,4 +1,4 @@
-"""Student's t distribution: additive noise with outliers, which lose their pull the further out they are."""
+"""Student's t distribution: additive noise with outliers, whose influence is bounded."""
 
 import math
 
@@ -17,7 +17,7 @@ from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
-from disthead.distributions.univariate import at_least, in_double, ratio
+from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import (
@@ -36,17 +36,20 @@ __all__ = ["StudentT", "StudentTFamily"]
 
 
 class StudentT(Continuous):
-    """Student's t distribution, density proportional to (1 + z^2 / df)^(-(df + 1) / 2) / scale, z = (y - loc) / scale.
+    """Student's t distribution with density (1 + z^2 / df)^(-(df + 1) / 2) / N for real y.
+
+    Here z = (y - loc) / scale and N = scale sqrt(df) B(df / 2, 1/2). The mean is loc for df > 1,
+    and nan otherwise. The variance is scale^2 df / (df - 2) for df > 2, inf for 1 < df <= 2, and
+    nan below. Source: Johnson, Kotz and Balakrishnan 1995, Continuous Univariate Distributions,
+    volume 2, chapter 28.
 
     Args:
         df: degrees of freedom, shape (...,), positive: 1 is the Cauchy distribution, above 30 it is
             nearly normal.
-        loc: median, shape (...,).
+        loc: median and mode, shape (...,).
         scale: half-width of the peak, shape (...,), positive, in the units of y.
-        log_df, log_scale: their logarithms; either or both may be given.
-
-    The mean needs df > 1 and is nan otherwise; the variance needs df > 2, is inf down to df > 1 and
-    nan below.
+        log_df: log(df); df, log(df) or both are given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
 
     >>> StudentT(1.0, 0.0, 1.0).log_prob(torch.tensor(2e19))
     tensor(-90.0293)
@@ -73,9 +76,9 @@ class StudentT(Continuous):
     def log_prob_and_grad(
         y: Tensor, df: Positive, loc: Tensor, scale: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(df), loc and log(scale).
+        """log_prob and its derivatives by log(df), loc and log(scale).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
@@ -139,9 +142,12 @@ class StudentT(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """(df + 1) / 2 (psi((df + 1) / 2) - psi(df / 2)) + log(sqrt(df) B(df / 2, 1/2)) + log(scale)."""
+        """The entropy in nats.
+
+        (df + 1) / 2 (psi((df + 1) / 2) - psi(df / 2)) + log(sqrt(df) B(df / 2, 1/2)) + log(scale).
+        """
         half = 0.5 * self.df
-        # The digammas by what they lack of logarithms, whose difference is exact for large df.
+        # psi(x) = log(x) - digamma_error(x): the difference is exact for large df
         digammas = torch.log1p(0.5 / half) - digamma_error(half + 0.5) + digamma_error(half)
         return (
             (half + 0.5) * digammas
@@ -160,7 +166,7 @@ class StudentT(Continuous):
         )
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        """Samples with gradients, for df by implicit reparametrisation (Figurnov et al. 2018)."""
+        """Samples with gradients, by implicit reparametrisation for df (Figurnov et al. 2018)."""
         exact = self._in_double()
         standard = StudentT(exact.df, torch.zeros_like(exact.df), torch.ones_like(exact.df))
         z = standard._with_gradient(
@@ -170,11 +176,14 @@ class StudentT(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Closed form of Jordan, Krueger and Lerch 2019, continued to df <= 1; inf for df <= 1/2."""
+        """Continuous ranked probability score, in the units of y; inf for df <= 1/2.
+
+        The closed form of Jordan, Krueger and Lerch 2019, which also holds for 1/2 < df <= 1.
+        """
         z = self._standardised(y).abs()
         defined = self.df > 0.5
         df = torch.where(defined, self.df, 2.0)
-        # The formula is 0 / 0 at df = 1, where the value is that of its neighbours.
+        # The formula is 0 / 0 at df = 1, where the value is interpolated.
         beside = (df - 1).abs() < 1e-4
         if are_concrete(beside) and not beside.any():
             return torch.where(defined, self.scale * _standard_crps(df, z), math.inf)
@@ -196,10 +205,10 @@ class StudentT(Continuous):
 
 
 def _standard_crps(df: Tensor, z: Tensor) -> Tensor:
-    """z (2 F(z) - 1) + 2 (p(z) (df + z^2) - sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2) / (df - 1) for z >= 0.
+    """The score z (2 F(z) - 1) + 2 (p(z) (df + z^2) - c) / (df - 1) at scale 1, for z >= 0.
 
-    p(z) (df + z^2) is sqrt(df) (1 + z^2 / df)^((1 - df) / 2) / B(1/2, df / 2), where the square may
-    overflow.
+    Here c = sqrt(df) B(1/2, df - 1/2) / B(1/2, df / 2)^2, and p(z) (df + z^2) is computed as
+    sqrt(df) (1 + z^2 / df)^((1 - df) / 2) / B(1/2, df / 2), where z^2 may overflow.
     """
     half, root = torch.full_like(df, 0.5), df.sqrt()
     inner = z < root
@@ -217,7 +226,17 @@ def _standard_crps(df: Tensor, z: Tensor) -> Tensor:
 
 
 class StudentTFamily(Family):
-    """Student's t. `min_df` is what df stays above: 2 keeps the variance finite, 0 allows every tail."""
+    """The family of Student's t: p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / N for real y.
+
+    Here z = (y - loc) / scale and N = scale sqrt(df) B(df / 2, 1/2). The parameters are `df`, `loc`
+    and `scale`, shape (...,).
+
+    Args:
+        min_df: the lower bound of df: 2 keeps the variance finite, 0 allows every tail.
+
+    Raises:
+        ValueError: for a negative min_df.
+    """
 
     name = "student_t"
     figure_row = 2
@@ -228,12 +247,12 @@ class StudentTFamily(Family):
     use = "robust regression"
     loss = "heavy-tailed: log(1 + z^2 / df)"
     noise = (
-        "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, "
-        "heavy tails."
+        "Symmetric, additive noise with outliers; df says how many: few degrees of freedom, heavy "
+        "tails."
     )
     density = (
-        "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - "
-        "loc) / scale"
+        "p(y) = (1 + z^2 / df)^(-(df + 1) / 2) / (scale sqrt(df) B(df / 2, 1/2)), z = (y - loc) / "
+        "scale"
     )
     breaks = (
         "Little data cannot tell df from scale. The likelihood may have several peaks in loc. "
@@ -241,8 +260,7 @@ class StudentTFamily(Family):
     )
     remedy = (
         "fixed={'df': 4} or shared=('df',) on little data, mixture for several peaks, log_normal "
-        "for skewed "
-        "positive targets."
+        "for skewed positive targets."
     )
 
     def __init__(self, min_df: float = 2.0):
@@ -258,10 +276,10 @@ class StudentTFamily(Family):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         quartile_range = torch.quantile(y, 0.75, 0) - torch.quantile(y, 0.25, 0)
-        # Where half of the targets are one value, the others say how far targets are spread.
+        # Where half of the targets have one value, the scale comes from all of them.
         scale = torch.where(quartile_range > 0, quartile_range / 1.5, (y - loc).abs().mean(0))
         return {
             "df": torch.full_like(loc, self.min_df + 4),
             "loc": loc,
-            "scale": at_least(scale, y),
+            "scale": with_min_scale(scale, y),
         }

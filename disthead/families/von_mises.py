@@ -30,14 +30,14 @@ from disthead.special.numeric import mend
 
 __all__ = ["VonMises", "VonMisesFamily"]
 
-# single precision's pi is a little beyond pi
+# pi in single precision is slightly larger than pi
 _PI_ROUNDED = float(torch.tensor(math.pi, dtype=torch.float32))
-# a proposal is accepted with a probability of at least 0.65: after 40 rounds 1e-18 of them are left
-_ROUNDS = 40
+# A proposal is accepted with a probability of at least 0.65: after 40, all but 1e-18 are.
+_PROPOSALS = 40
 
 
 class _Directions(constraints.Constraint):
-    """Angles in radians from -pi to pi, both written ends of the circle included."""
+    """Angles in radians from -pi to pi, both ends included."""
 
     is_discrete = False
     event_dim = 0
@@ -48,19 +48,20 @@ class _Directions(constraints.Constraint):
 
 
 class VonMises(Continuous):
-    """Von Mises distribution of a direction, with density exp(concentration cos(y - loc)) / (2 pi I0(concentration)).
+    """Von Mises distribution of directions, with density exp(k cos(y - loc)) / (2 pi I0(k)).
+
+    Here k = concentration; the support is -pi <= y <= pi, in radians. Angles that differ by 2 pi
+    are the same direction. The cdf starts opposite the mean direction, at loc - pi, so that the
+    median is the mean direction; quantiles are wrapped to (-pi, pi]. `mean` is the mean direction,
+    `variance` the circular variance 1 - R with the mean resultant length R = I1(k) / I0(k), and
+    `stddev` the circular standard deviation sqrt(-2 log R), in radians, which is not the square
+    root of the variance. Source: Mardia and Jupp 2000.
 
     Args:
         loc: mean direction in radians, shape (...,).
-        concentration: shape (...,), positive: near 0 all directions are equally probable, large
-            values give a normal distribution with the variance 1 / concentration.
-        log_concentration: its logarithm; either or both may be given.
-
-    Angles that differ by 2 pi are the same direction. The cdf starts opposite the mean direction,
-    at loc - pi, so that the median is the mean direction; quantiles are wrapped back to (-pi, pi].
-    `mean` is the mean direction, `variance` the circular variance 1 - R with the mean resultant
-    length R = I1 / I0, and `stddev` the circular standard deviation sqrt(-2 log R), in radians
-    (Mardia and Jupp 2000), which is not the square root of the variance.
+        concentration: k, shape (...,), positive: near 0 all directions are equally probable, large
+            values give a normal distribution with the variance 1 / k.
+        log_concentration: log(k); k, log(k) or both are given.
 
     >>> VonMises(0.0, 1e5).log_prob(torch.tensor(0.01))
     tensor(-0.1624)
@@ -77,9 +78,9 @@ class VonMises(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(concentration).
+        """log_prob and its derivatives by loc and log(concentration).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         cosine, sine, k = cos(y), sin(y), concentration.value
         # 1 - cos(y - loc) by the chord
@@ -125,7 +126,7 @@ class VonMises(Continuous):
         return von_mises_log_cdf(self.concentration, -self._angle(y))
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
-        """Where the cdf starts and ends, half a turn on either side of the mean direction."""
+        """The start and the end of the cdf, half a turn on either side of the mean direction."""
         return self.loc - math.pi, self.loc + math.pi
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
@@ -137,10 +138,10 @@ class VonMises(Continuous):
         return self._inside(super().icdf(q))
 
     def interval(self, level: float) -> Interval | Arc:
-        """The arc around the mean direction that holds `level` of the probability, as its ends in (-pi, pi].
+        """The arc around the mean direction with the probability `level`, as ends in (-pi, pi].
 
-        It runs from the first, anticlockwise, to the second, which is the smaller number where the
-        arc crosses pi; its `contains(y)` says which directions it holds.
+        It goes anticlockwise from the first end to the second, which is the smaller number where
+        the arc crosses pi; `contains(y)` says which directions it holds.
 
         Raises:
             ValueError: unless 0 < level < 1.
@@ -165,7 +166,7 @@ class VonMises(Continuous):
     @property
     @in_double
     def variance(self) -> Tensor:
-        """The circular variance 1 - I1 / I0, from 0 for one direction to 1 for all of them alike."""
+        """The circular variance 1 - I1 / I0, from 0 (a single direction) to 1 (uniform)."""
         return bessel_ratio_complement(self.concentration)
 
     @property
@@ -184,7 +185,7 @@ class VonMises(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        """log(2 pi I0) - concentration I1 / I0, in nats."""
+        """The entropy log(2 pi I0) - concentration I1 / I0, in nats."""
         k = self.concentration
         return von_mises_log_normalizer(k) + k * bessel_ratio_complement(k)
 
@@ -201,10 +202,10 @@ class VonMises(Continuous):
 
     @torch.no_grad()
     def _draw(self, sample_shape: Size, generator: torch.Generator | None) -> Tensor:
-        """Rejection from a wrapped Cauchy distribution (Best and Fisher 1979), by a fixed number of rounds.
+        """Samples by rejection from a wrapped Cauchy distribution (Best and Fisher 1979).
 
-        Written for the squared sine of half the angle, so that nothing cancels at large
-        concentrations.
+        The number of proposals is fixed. The variable is the squared sine of half the angle, so
+        that nothing cancels at large concentrations.
         """
         k = self.concentration.expand(self._extended_shape(sample_shape))
         root = (1 + 4 * k * k).sqrt()
@@ -214,23 +215,22 @@ class VonMises(Continuous):
         def uniform() -> Tensor:
             return torch.rand(k.shape, generator=generator, dtype=k.dtype, device=k.device)
 
-        square, found = torch.zeros_like(k), torch.zeros_like(k, dtype=torch.bool)
-        for _ in range(_ROUNDS):
+        square, is_accepted = torch.zeros_like(k), torch.zeros_like(k, dtype=torch.bool)
+        for _ in range(_PROPOSALS):
             half_turn = math.pi / 2 * uniform()
             sine, cosine = half_turn.sin().square(), half_turn.cos().square()
             proposal = excess * sine / (excess + 2 * cosine)
             c = k * (excess + 2 * proposal)
-            accepted = uniform() <= c * torch.exp(1 - c)
-            square = torch.where(found, square, proposal)
-            found = found | accepted
+            square = torch.where(is_accepted, square, proposal)
+            is_accepted = is_accepted | (uniform() <= c * torch.exp(1 - c))
         angle = 2 * square.sqrt().clamp(max=1).asin()
         return self.loc + torch.where(uniform() < 0.5, -angle, angle)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """Circular CRPS E d(Y, y) - E d(Y, Y') / 2 for the angular distance d, in radians; lower is better.
+        """The circular CRPS E d(Y, y) - E d(Y, Y') / 2 for the angular distance d, in radians.
 
-        Source: Grimit, Gneiting, Berrocal and Johnson 2006.
+        Lower is better. Source: Grimit, Gneiting, Berrocal and Johnson 2006.
         """
         k, distance = self.concentration, self._angle(y).abs()
         excess = von_mises_excess(k, distance) - von_mises_excess(k, math.pi - distance)
@@ -244,14 +244,18 @@ class VonMises(Continuous):
 
 
 def wrapped(angle: Tensor) -> Tensor:
-    """The same direction in (-pi, pi]."""
+    """The same direction in (-pi, pi].
+
+    Args:
+        angle: radians, shape (...).
+    """
     return angle - 2 * math.pi * torch.ceil(angle / (2 * math.pi) - 0.5)
 
 
 @register_kl(VonMises, VonMises)
 @in_double
 def _kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
-    """log(I0(kq) / I0(kp)) + R (kp - kq cos(p.loc - q.loc)), R = I1(kp) / I0(kp)."""
+    """The divergence log(I0(kq) / I0(kp)) + R (kp - kq cos(p.loc - q.loc)), R = I1(kp) / I0(kp)."""
     k, other = p.concentration, q.concentration
     turn = 2 * torch.sin((p.loc - q.loc) / 2).square()
     normalizers = von_mises_log_normalizer(other) - von_mises_log_normalizer(k)
@@ -259,11 +263,16 @@ def _kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
 
 
 class VonMisesFamily(Family):
+    """The von Mises family of directions: p(y) = exp(k cos(y - loc)) / (2 pi I0(k)), |y| <= pi.
+
+    Its parameters are `loc` and `concentration` = k, shape (...,); angles are in radians.
+    """
+
     name = "von_mises"
     figure_row = 7
     parameters = {"loc": LINKS["direction"], "concentration": LINKS["softplus"]}
     support = _Directions()
-    loss_support = constraints.real  # angles beyond pi are directions too
+    loss_support = constraints.real  # angles beyond pi are directions, too
     distribution_class = VonMises
     data_type = "univariate, continuous, circular"
     domain = "-pi < y <= pi, radians"
@@ -292,8 +301,7 @@ class VonMisesFamily(Family):
         if outside.any():
             raise TargetError(
                 f"{column} must be a direction in radians, from -pi to pi, got "
-                f"{locate(outside, y)}. "
-                "Turn degrees into radians (for a table: --data.unit degrees), and wrap with "
-                "torch.atan2(y.sin(), y.cos())."
+                f"{locate(outside, y)}. Turn degrees into radians (for a table: --data.unit "
+                "degrees), and wrap with torch.atan2(y.sin(), y.cos())."
             )
         super().check_target(y, column)

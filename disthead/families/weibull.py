@@ -28,13 +28,17 @@ _EULER = 0.5772156649015329
 
 
 class Weibull(Continuous):
-    """Weibull distribution with survival function exp(-(y / scale)^concentration) for y > 0.
+    """Weibull distribution with density (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), y > 0.
+
+    Here k = concentration; the survival function is exp(-(y / scale)^k). Source: Johnson, Kotz and
+    Balakrishnan 1994, Continuous Univariate Distributions, volume 1, chapter 21.
 
     Args:
         scale: the 63 % quantile, shape (...,), positive, in the units of y.
-        concentration: shape (...,), positive: 1 is the exponential distribution, above it the
-            hazard grows with age.
-        log_scale, log_concentration: their logarithms; either or both may be given.
+        concentration: k, shape (...,), positive: 1 is the exponential distribution, above 1 the
+            hazard increases with y.
+        log_scale: log(scale); the scale, its logarithm or both are given.
+        log_concentration: log(k); k, log(k) or both are given.
 
     >>> Weibull(2.0, 1.0).mean
     tensor(2.)
@@ -44,8 +48,8 @@ class Weibull(Continuous):
     support = constraints.positive
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None, log_concentration=None):
-        given = tensors(scale, concentration, log_scale, log_concentration)
-        scale, concentration, log_scale, log_concentration = given
+        inputs = tensors(scale, concentration, log_scale, log_concentration)
+        scale, concentration, log_scale, log_concentration = inputs
         scale, log_scale = positive(scale, log_scale)
         concentration, log_concentration = positive(concentration, log_concentration)
         self._store(
@@ -56,7 +60,7 @@ class Weibull(Continuous):
         )
 
     def _log_hazard(self, y: Tensor) -> Tensor:
-        """The logarithm of the cumulative hazard, exact where y is close to the scale; -inf where y is not positive."""
+        """The log of the cumulative hazard, exact for y next to the scale; -inf for y <= 0."""
         inside = ~(y <= 0)
         y = torch.where(inside, y, self.scale)
         near = (y - self.scale).abs() < 0.5 * self.scale
@@ -71,9 +75,9 @@ class Weibull(Continuous):
     def log_prob_and_grad(
         y: Tensor, scale: Positive, concentration: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(scale) and log(concentration).
+        """log_prob and its derivatives by log(scale) and log(concentration).
 
-        The last dimension, the only one, counts rows: all are of shape (rows,).
+        The only dimension of every tensor is the row: shapes are (rows,).
         """
         log_hazard = concentration.value * log(y / scale.value)
         hazard = exp(log_hazard)
@@ -151,7 +155,7 @@ class Weibull(Continuous):
         return (0.5 * self._log_variance()).exp()
 
     def _log_variance(self) -> Tensor:
-        """2 log(scale) + log(Gamma(1 + 2 / concentration) - Gamma(1 + 1 / concentration)^2)."""
+        """2 log(scale) + log(Gamma(1 + 2 / k) - Gamma(1 + 1 / k)^2), k = concentration."""
         power = 1 / self.concentration
         log_square = 2 * torch.lgamma(1 + power)
         # lgamma(1 + 2 x) - 2 lgamma(1 + x), x^2 pi^2 / 6 for small x
@@ -163,10 +167,11 @@ class Weibull(Continuous):
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
-        """y (1 - 2 exp(-h)) + mean (2^(-1 / k) - 2 P(1 + 1 / k, h)), h = (y / scale)^k, k = concentration.
+        """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in the units of y.
 
-        P is the regularised incomplete gamma function. From E|Y - y| - E|Y - Y'| / 2, where min(Y,
-        Y') is Weibull too.
+        y (1 - 2 exp(-h)) + mean (2^(-1 / k) - 2 P(1 + 1 / k, h)), where h = (y / scale)^k, k =
+        concentration, and P is the regularised incomplete gamma function; min(Y, Y') is Weibull,
+        too.
         """
         hazard = self._hazard(y)
         power = 1 / self.concentration
@@ -178,10 +183,12 @@ class Weibull(Continuous):
 
 
 def _shortest(level: float, scale: Tensor, concentration: Tensor) -> tuple[Tensor, Tensor]:
-    """From 0 on for a concentration up to 1. Otherwise the density is equal at the ends, whose hazards are g < h:
+    """The ends of the shortest interval, which starts at 0 for a concentration up to 1.
 
-    c log(h / g) = h - g with c = 1 - 1 / concentration, so that g = c t / (exp(t) - 1) for t =
-    log(h / g), and h = g + c t. The logarithm of exp(-g) - exp(-h) is increasing and concave in t.
+    Otherwise the densities at the ends are equal. With cumulative hazards g < h there,
+    c log(h / g) = h - g for c = 1 - 1 / concentration, so that g = c t / (exp(t) - 1) for
+    t = log(h / g), and h = g + c t. The logarithm of exp(-g) - exp(-h) is increasing and concave in
+    t.
     """
     is_peaked = concentration > 1
     c = torch.where(is_peaked, 1 - 1 / concentration, 0.5)
@@ -199,7 +206,7 @@ def _shortest(level: float, scale: Tensor, concentration: Tensor) -> tuple[Tenso
 
 
 def _log_of_near(y: Tensor, scale: Tensor) -> Tensor:
-    """log(y / scale), with the digits that a quotient next to 1 loses."""
+    """log(y / scale) for y next to the scale, where the quotient loses digits."""
     return torch.log1p((y - scale) / scale)
 
 
@@ -220,15 +227,22 @@ def _convexity(x: Tensor) -> Tensor:
 @register_kl(Weibull, Weibull)
 @in_double
 def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
-    """M - 1 - log M + log Gamma(1 + r) + gamma (r - 1) - log r, where M = E[(Y / q.scale)^q.concentration]."""
+    """M - 1 - log(M) + log Gamma(1 + r) + gamma (r - 1) - log(r), with Euler's constant gamma.
+
+    Here r = q.concentration / p.concentration and M = E_p[(Y / q.scale)^q.concentration].
+    """
     power = q.concentration / p.concentration
     moment = torch.lgamma(1 + power)
-    # of (Y / q.scale)^q.concentration
     log_moment = q.concentration * (p.log_scale - q.log_scale) + moment
     return expm1mx(log_moment) + moment + _EULER * (power - 1) - torch.log(power)
 
 
 class WeibullFamily(Family):
+    """The Weibull family: p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), y > 0.
+
+    Its parameters are `scale` and `concentration` = k, shape (...,).
+    """
+
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
@@ -239,25 +253,23 @@ class WeibullFamily(Family):
     use = "lifetimes and magnitudes"
     loss = "(y / scale)^k - k log(y / scale)"
     noise = (
-        "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; "
-        "minima of many causes."
+        "Lifetimes whose hazard grows (concentration > 1) or falls (< 1) as a power of age; minima "
+        "of many causes."
     )
     density = "p(y) = (k / scale) (y / scale)^(k - 1) exp(-(y / scale)^k), k = concentration"
     breaks = (
-        "Tails heavier than a power of y in the exponent, and hazards that rise first and "
-        "fall later."
+        "Tails heavier than a power of y in the exponent, and hazards that rise first and fall "
+        "later."
     )
     remedy = (
         "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
-        "Lives that still run are not "
-        "lifetimes: no family takes them yet."
+        "Lives that still run are not lifetimes: no family takes them yet."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take two models: "
-        "bernoulli for zero or not, weibull for the targets above zero. Where it stands for 'too "
-        "small to measure', add a "
-        "stated amount, such as half the smallest positive value."
+        "own, take two models: bernoulli for zero or not, weibull for the targets above zero. "
+        "Where it stands for 'too small to measure', add a stated amount, such as half the "
+        "smallest positive value."
     )
 
     def make(self, **parameters: Tensor) -> Weibull:
@@ -265,12 +277,12 @@ class WeibullFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         # log y has a Gumbel distribution, with the standard deviation pi / (sqrt(6) concentration).
-        # Constant targets start within a tenth: their logarithms have no magnitude to measure a
-        # spread by.
+        # Constant targets start with a standard deviation of 0.1: logarithms have no unit to
+        # compare with.
         logs = y.log()
-        spread = logs.std(0, correction=0)
-        spread = torch.where(y.amin(0) < y.amax(0), spread.clamp(min=1e-6), 0.1)
-        concentration = (math.pi / math.sqrt(6) / spread).clamp(min=1e-3)
+        std = logs.std(0, correction=0)
+        std = torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.1)
+        concentration = (math.pi / math.sqrt(6) / std).clamp(min=1e-3)
         return {
             "scale": torch.exp(logs.mean(0) + _EULER / concentration),
             "concentration": concentration,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.distributions.base import wide
+from disthead.distributions.base import to_double
 from disthead.likelihood.linked import with_derivatives
 from disthead.likelihood.program import Program
 from disthead.likelihood.recording import Recorder
@@ -47,7 +47,7 @@ def finite_scores(logits: Tensor) -> Tensor:
 
 def ranking_log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
     """log P(y) (...) of orders by the worths (..., K) of the items, zero or more, with exact gradients by them."""
-    exact, size = wide(worth), worth.shape[-1]
+    exact, size = to_double(worth), worth.shape[-1]
     ranked = y >= 0
     chosen = torch.where(ranked, exact.gather(-1, y.clamp(min=0)), 0.0)
     others = torch.where(_is_ranked(y, ranked, size), 0.0, exact).sum(-1, keepdim=True)
@@ -62,7 +62,7 @@ def ranking_log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
 
 def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
     """For partial rankings and far scores too, by operations that can be differentiated again."""
-    scores, size = wide(finite_scores(logits)), logits.shape[-1]
+    scores, size = to_double(finite_scores(logits)), logits.shape[-1]
     ranked = y >= 0
     # in place of -inf, whose gradient would be nan
     nothing = scores.detach().amin(-1, keepdim=True) - FAINT
