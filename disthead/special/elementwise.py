@@ -1,5 +1,7 @@
 """A base class of elementwise autograd functions for reverse and forward differentiation."""
 
+from collections.abc import Callable
+
 import torch
 
 __all__ = ["Elementwise"]
@@ -13,6 +15,20 @@ class Elementwise(torch.autograd.Function):
     """
 
     generate_vmap_rule = True
+    evaluate: Callable[..., torch.Tensor]  # the value at tensors of one shape
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "jvp" in cls.__dict__:
+            return
+        # torch.compile refuses functions with a `jvp` of their own
+        own = {"jvp": staticmethod(torch.autograd.Function.jvp)}
+        compiled = type(cls.__name__, (cls,), own)
+
+        def evaluate(*arguments):
+            return (compiled if torch.compiler.is_compiling() else cls).apply(*arguments)
+
+        cls.evaluate = staticmethod(evaluate)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -214,7 +214,7 @@ class _LogitInverse(Root):
 
 @opaque_when_compiled("logit_betainc_root")
 def _logit_root(a, b, log_p):
-    return _LogitInverse.apply(a, b, log_p)
+    return _LogitInverse.evaluate(a, b, log_p)
 
 
 def pair_inverse(a, b, p, q):

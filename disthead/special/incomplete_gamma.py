@@ -380,7 +380,7 @@ class _Inverse(Root):
 
 @opaque_when_compiled("gammainc_root")
 def _root(a, log_p, upper):
-    return _Inverse.apply(a, log_p, upper)
+    return _Inverse.evaluate(a, log_p, upper)
 
 
 class _Quantile(Numeric):

@@ -17,52 +17,35 @@ _STEPS_FROM_LEFT = 32  # twelve suffice unless the root is many times as large a
 REACH = 700.0  # bound of the logarithm of a root
 
 
-class _Refused(torch.autograd.Function):
+class _Refused(Elementwise):
     """The first of two tensors, without a derivative."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(grad, residual):
         return grad.clone()
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, *grads):
+    def backward(ctx, grad):
         raise RuntimeError(
             "second derivatives through this quantile or sample are not available, only first "
             "ones; those of gamma, beta, student_t and of closed forms are."
         )
 
-    jvp = backward
 
-
-class _Once(torch.autograd.Function):
+class _Once(Elementwise):
     """The identity, differentiable once.
 
     Its derivative depends on the residual too, so that a second derivative is refused on whichever
     way it is asked for: by the incoming gradient, or by what the residual was computed from.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(residual):
         return residual.clone()
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
     def backward(ctx, grad):
-        return _Refused.apply(grad, *ctx.saved_tensors)
-
-    jvp = backward
+        return _Refused.evaluate(grad, *ctx.saved_tensors)
 
 
 def implicit(value, residual, slope):
@@ -82,7 +65,7 @@ def implicit(value, residual, slope):
     """
     # where the slope underflowed the gradient becomes very large instead of 0 / 0
     steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
-    residual = _Once.apply(residual)
+    residual = _Once.evaluate(residual)
     return value.detach() + (residual.detach() - residual) / steep
 
 

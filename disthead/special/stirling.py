@@ -144,7 +144,7 @@ class _Trigamma(Elementwise):
 
 
 def _trigamma(x):
-    return _Trigamma.apply(x)
+    return _Trigamma.evaluate(x)
 
 
 def _log_ratio(x, mean):
@@ -173,7 +173,7 @@ def log1pmx(x):
     >>> log1pmx(torch.tensor(1e-10, dtype=torch.float64)).item()
     -4.999999999666667e-21
     """
-    return _Log1pmx.apply(x)
+    return _Log1pmx.evaluate(x)
 
 
 @in_float64
@@ -186,7 +186,7 @@ def expm1mx(x):
     >>> expm1mx(torch.tensor(1e-10, dtype=torch.float64)).item()
     5.000000000166667e-21
     """
-    return _Expm1mx.apply(x)
+    return _Expm1mx.evaluate(x)
 
 
 @in_float64
@@ -272,7 +272,7 @@ def _first_stirling_step(x):
 
 @opaque_when_compiled("deviance")
 def _deviance(x, mean):
-    return _Deviance.apply(x, mean)
+    return _Deviance.evaluate(x, mean)
 
 
 @opaque_when_compiled("stirling_error")
@@ -330,7 +330,7 @@ def log_gamma_ratio(x, step):
     >>> round(difference.item(), 12)  # log(4!) - log(2!)
     2.484906649788
     """
-    return _LogGammaRatio.apply(*torch.broadcast_tensors(x, step))
+    return _LogGammaRatio.evaluate(*torch.broadcast_tensors(x, step))
 
 
 @in_float64

@@ -241,7 +241,7 @@ class _Inverse(Root):
 
 @opaque_when_compiled("student_t_root")
 def _root(df, log_p):
-    return _Inverse.apply(df, log_p)
+    return _Inverse.evaluate(df, log_p)
 
 
 def _quantile(df, p):

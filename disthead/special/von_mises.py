@@ -68,7 +68,7 @@ class _SmallRatio(Elementwise):
         (k,) = ctx.saved_tensors
         tiny = k < 1e-4
         safe = torch.where(tiny, 1, k)
-        ratio = _SmallRatio.apply(k)
+        ratio = _SmallRatio.evaluate(k)
         over = torch.where(tiny, 0.5 - k * k / 16, ratio / safe)
         return grad * (1 - over - ratio * ratio)
 
@@ -79,7 +79,7 @@ def _ratio_minus_one(k):
     return torch.where(
         large,
         inverse * horner(inverse, _RATIO[1:]),
-        _SmallRatio.apply(torch.where(large, 1, k)) - 1,
+        _SmallRatio.evaluate(torch.where(large, 1, k)) - 1,
     )
 
 
@@ -95,7 +95,7 @@ def bessel_ratio(concentration):
     0.9999995
     """
     large = concentration > _LARGE
-    small = _SmallRatio.apply(torch.where(large, 1, concentration))
+    small = _SmallRatio.evaluate(torch.where(large, 1, concentration))
     return torch.where(
         large, 1 + _ratio_minus_one(torch.where(large, concentration, _LARGE)), small
     )
@@ -125,7 +125,7 @@ def von_mises_log_normalizer(concentration):
     >>> round(log_normalizer.exp().item(), 12)  # 2 pi
     6.28318530718
     """
-    return _LogI0e.apply(concentration) + math.log(2 * math.pi)
+    return _LogI0e.evaluate(concentration) + math.log(2 * math.pi)
 
 
 def _density(k, angle):
@@ -133,7 +133,7 @@ def _density(k, angle):
 
 
 def _log_density(k, angle):
-    return -2 * k * torch.sin(angle / 2) ** 2 - _LogI0e.apply(k) - math.log(2 * math.pi)
+    return -2 * k * torch.sin(angle / 2) ** 2 - _LogI0e.evaluate(k) - math.log(2 * math.pi)
 
 
 @torch.no_grad()
@@ -283,9 +283,9 @@ def _mean_distance(k):
     nodes, weights = gauss_legendre(96, k)
     t = end * nodes
     log_density = (
-        _LogI0e.apply(2 * k * torch.cos(t / 2))
+        _LogI0e.evaluate(2 * k * torch.cos(t / 2))
         - 4 * k * torch.sin(t / 4) ** 2
-        - 2 * _LogI0e.apply(k)
+        - 2 * _LogI0e.evaluate(k)
     )
     return (end * weights * t * torch.exp(log_density)).sum(-1) / math.pi
 
