@@ -23,7 +23,7 @@ class Elementwise(torch.autograd.Function):
             return
         # torch.compile refuses functions with a `jvp` of their own
         own = {"jvp": staticmethod(torch.autograd.Function.jvp)}
-        compiled = type(cls.__name__, (cls,), own)
+        compiled: type[torch.autograd.Function] = type(cls.__name__, (cls,), own)
 
         def evaluate(*arguments):
             return (compiled if torch.compiler.is_compiling() else cls).apply(*arguments)
