@@ -18,7 +18,7 @@ from disthead.networks.tabular import (
     MemberHead,
     MemberLinear,
     TabularBackbone,
-    start_near_the_marginal_fit,
+    start_near_unconditional_fit,
 )
 from disthead.recipe import fit_tabular, train
 
@@ -221,7 +221,7 @@ class TestStart:
         heavy, light = torch.distributions.StudentT(3.0).sample((2000,)), torch.rand(2000)
         for y in (heavy, light):
             head, marginal = MemberHead("student_t", 4, members=2), dh.marginal("student_t", y)
-            start_near_the_marginal_fit(head.initialize(y))
+            start_near_unconditional_fit(head.initialize(y))
             dist = head(torch.zeros(2, 1, 4))
             assert torch.allclose(dist.df, marginal.df.clamp(max=8.0).expand(2, 1), rtol=1e-3)
             assert torch.allclose(dist.loc, marginal.loc.expand(2, 1), atol=1e-4)
@@ -231,13 +231,13 @@ class TestStart:
         torch.manual_seed(0)
         head = MemberHead("normal", 4, members=2)
         before = head.linear.weight.detach().clone()
-        start_near_the_marginal_fit(head.initialize(torch.randn(50)))
+        start_near_unconditional_fit(head.initialize(torch.randn(50)))
         assert torch.allclose(head.linear.weight, 0.3 * before)
 
     def test_a_head_without_predicted_parameters_starts_at_the_marginal_fit(self):
         y = torch.randn(50)
         head = MemberHead("normal", 4, members=2, shared="all")
-        start_near_the_marginal_fit(head.initialize(y))
+        start_near_unconditional_fit(head.initialize(y))
         assert torch.allclose(head(torch.zeros(2, 1, 4)).loc, y.mean().expand(2, 1), atol=1e-4)
 
 
