@@ -296,7 +296,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file and its metadata, which format 1 does not have."""
     safetensors = _safetensors()
     with unchanged(path):
-        # A memory-mapped file that is truncated while it is read would end the process.
+        # not memory-mapped: a mapped file that is truncated while it is read ends the process
         contents = path.read_bytes()
     try:
         tensors = safetensors.torch.load(contents)
