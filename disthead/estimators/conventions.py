@@ -63,6 +63,7 @@ class AdoptsScikitLearn:
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Make an estimator, after scikit-learn's base class replaced the stand-in."""
         _adopt_scikit_learn()
         return object.__new__(cls)
 
