@@ -834,7 +834,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 super().log(name, float(number), on_step=False, on_epoch=True)
 
     def _planned(self, kind: str) -> Any:
-        """The specification of an optimizer or scheduler; None is replaced by the recipe's number."""
+        """The specification of an optimizer or scheduler, with numbers of the recipe for None."""
         spec = self.hparams[kind]
         options = spec.get("init_args") or {} if isinstance(spec, Mapping) else {}
         missing = [name for name in ("lr", "steps") if name in options and options[name] is None]
