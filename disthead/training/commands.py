@@ -136,10 +136,10 @@ def run(arguments: Sequence[str]) -> None:
                 )
             _cli_of(command, named)([command, *options], [str(file)] if defaults else [])
         except Exception as error:
-            message = _message_of_option_error(error)
-            if message is None:
+            reason = _message_of_option_error(error)
+            if reason is None:
                 raise
-            raise ValueError(message) from error
+            raise ValueError(reason) from error
         except SystemExit as error:
             number = signal_of(error)
             if number is None or isinstance(error, Stopped):

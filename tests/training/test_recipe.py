@@ -1,4 +1,4 @@
-"""The parts of the default recipe, and what they give together."""
+"""The parts of the default recipe, and the recipe as a whole."""
 
 import math
 
@@ -29,7 +29,7 @@ def seed():
 
 
 def table(rows, noise=0.3):
-    """A bent line whose spread grows with the second column."""
+    """A bent line whose standard deviation grows with the second column."""
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(rows, 2, generator=generator) * 4 - 2
     scale = noise * (0.2 + x[:, 1].abs())
@@ -199,12 +199,12 @@ class TestAverageAndSchedule:
             if state:
                 optimizer.load_state_dict(state[0])
                 schedule.load_state_dict(state[1])
-            found = []
+            values = []
             for _ in range(steps):
-                found += schedule.get_last_lr()
+                values += schedule.get_last_lr()
                 optimizer.step()
                 schedule.step()
-            return found, (optimizer.state_dict(), schedule.state_dict())
+            return values, (optimizer.state_dict(), schedule.state_dict())
 
         whole, _ = rates(25)
         first, state = rates(15)
@@ -215,8 +215,8 @@ class TestAverageAndSchedule:
 
 class TestStart:
     def test_degrees_of_freedom_start_where_they_can_be_learned(self):
-        """The marginal fit's own where tails are heavy; not the 50 of targets that are light-tailed
-        when taken together.
+        """They are those of the unconditional model where its tails are heavy, and 8 where they are
+        light.
         """
         heavy, light = torch.distributions.StudentT(3.0).sample((2000,)), torch.rand(2000)
         for y in (heavy, light):
@@ -253,7 +253,7 @@ class TestTraining:
             members = PredictiveModel(
                 TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
             )
-            # checked only at the end, so that the two stop at the same step
+            # one evaluation at the end, so that the two stop at the same step
             options = {"max_steps": 30, "check_every": 30}
             train(members, x, y, held_out, generator=torch.Generator().manual_seed(0), **options)
             return members.head.linear.weight.detach()
@@ -331,7 +331,7 @@ class TestTraining:
         assert sizes == {size, rows // 5}
 
     def test_training_stops_when_nothing_gets_better(self):
-        """Pure noise: the marginal fit is as good as any."""
+        """Targets are pure noise: no model is better than the unconditional one."""
         x, y = torch.randn(100, 3), torch.randn(100)
         _, course = fit_tabular(x, y, family="normal", max_steps=2000)
         assert course.stopped < 2000
