@@ -461,8 +461,8 @@ def test_the_scale_has_a_minimum_in_units_of_the_target():
 
 @pytest.mark.parametrize("family, options", [
     ("gamma", {}), ("poisson", {}), ("von_mises", {}), ("beta", {}),
-    ("categorical", {"num_classes": 3}),
-    ("plackett_luce", {"event_shape": (3,)}), ("mixture", {"component": "gamma"}),
+    ("categorical", {"num_classes": 3}), ("plackett_luce", {"event_shape": (3,)}),
+    ("mixture", {"component": "gamma"}),
 ])  # fmt: skip
 def test_targets_with_a_unit_of_their_own_are_not_standardised(family, options):
     with pytest.raises(
