@@ -77,10 +77,11 @@ class Training:
 
     Attributes:
         steps: the number of steps until the weights that were kept, (members,); 0 where no rows
-            were held out.
+            were held out at all.
         stopped: the number of steps that were made.
         loss: the mean objective on the rows held out from each member, (members,), in the units of
-            the targets of the training; nan where no rows were held out.
+            the targets of the training. Where some members have no rows held out, it is the mean of
+            the others; nan where no rows were held out at all.
         objective: the name of the objective.
     """
 

@@ -48,10 +48,10 @@ class PredictiveModel(nn.Module):
 
     - Features (N, in_features) are standardised.
     - The backbone and the head give the distribution of each member.
-    - It is put into the units of the target.
+    - This distribution is put into the units of the target.
     - An ensemble is the mixture of its members with equal weights (Lakshminarayanan, Pritzel and
       Blundell 2017, without their normal approximation).
-    - `predictive` recalibrates it where a recalibration was learned.
+    - `predictive` recalibrates the result where a recalibration was learned.
 
     The training loop of Lightning (`disthead.training.DistributionModule`) and the default recipe
     (`disthead.recipe.fit_tabular`) both train such a model, so that checkpoints, saved folders,
@@ -284,7 +284,7 @@ class PredictiveModel(nn.Module):
 
         Raises:
             TargetError: for targets that the family cannot learn.
-            ValueError: for weights that leave no rows.
+            ValueError: for weights of which one row has nearly all.
         """
         assert self.head is not None
         self._has_started = True

@@ -377,8 +377,8 @@ def start_near_unconditional_fit(head: DistributionHead, min_initial_scale: floa
       lead back.
     - The scale has a minimum. It is near zero in the fit of targets most of which have one value,
       where every network is wrong by many scales.
-    - Predictions of loc that are not standardised, those of families that learn log y, stay within
-      the scale.
+    - Predictions of loc that are not standardised, those of families that learn log y, start
+      within the scale.
 
     Args:
         head: with the biases of `fitted_biases`.

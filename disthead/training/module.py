@@ -143,7 +143,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         spread_floor: the former name of `min_scale`.
 
     Raises:
-        ValueError: for invalid options, with the nearest names.
+        ValueError: for invalid options.
 
     >>> module = DistributionModule("normal", in_features=3, hidden_sizes=[8])
     >>> module(torch.zeros(5, 3)).batch_shape
