@@ -26,7 +26,7 @@ from disthead.standardisation import (
 
 __all__ = ["DistributionHead", "marginal", "without_autocast"]
 
-_AS_GIVEN = LINKS["identity"]  # of row constants
+_IDENTITY = LINKS["identity"]  # of row constants
 
 
 class DistributionHead(nn.Module):
@@ -34,23 +34,23 @@ class DistributionHead(nn.Module):
 
     Args:
         family: a name (`disthead.families()`) or a `Family`.
-        in_features: size of the features.
-        event_shape: shape of one target. `(D,)` gives D independent outputs; a vector family takes
-            its dimension from it.
-        links: another link for a parameter, by name: `{"scale": "exp"}`.
-        fixed: a parameter that is a constant: `{"scale": 1.0}` makes the normal's loss the mean
-            squared error.
-        shared: parameters that are one learned value for all inputs, `("scale",)` or `"all"`. All
-            others are predicted.
-        feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W),
-            which become (N, H, W).
+        in_features: the number of features.
+        event_shape: the shape of one target. `(D,)` gives D independent outputs; a vector family
+            takes its dimension from it.
+        links: parameter name -> link that replaces the default one, such as `{"scale": "exp"}`.
+        fixed: parameter name -> constant value. With `{"scale": 1.0}` the normal's loss is half
+            the squared error, plus a constant.
+        shared: names of parameters that have one learned value for all inputs, such as
+            `("scale",)`, or `"all"`. All others are predicted.
+        feature_dim: the dimension of the features that is projected. With 1, images (N, C, H, W)
+            give a batch_shape (N, H, W), as a 1x1 convolution does.
         generator: where the weights are drawn from; torch's global one unless given.
-        family_options: what the family takes: `num_classes=10`, `component="normal"`,
-            `parametrization="mean"` ...
+        family_options: options of the family, such as `num_classes=10`, `component="normal"` or
+            `parametrization="mean"`.
 
     Attributes:
-        min_scale: the least scale once `initialize` has standardised the targets, in their standard
-            deviations; 0 for none.
+        min_scale: the minimum scale of targets that `initialize` has standardised, in their
+            standard deviations; 0 for none.
 
     Shapes: features (..., in_features) -> distribution with batch_shape (...,) and event_shape.
     Under autocast and for low-precision features everything is computed in float32.
@@ -116,21 +116,29 @@ class DistributionHead(nn.Module):
         return layer
 
     def forward(
-        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+        self, features: Tensor, *, standardised: bool = False, **row_constants: Tensor
     ) -> Distribution:
-        """Features (..., in_features) -> distribution. `known` are per-row quantities by name, such as `total_count`.
+        """The distribution of the target given the features.
 
-        With `standardised` it is the distribution of z, where the head predicts loc + scale * z.
+        Args:
+            features: (..., in_features), floating-point.
+            standardised: whether it is the distribution of the standardised target z, where the
+                target is target_loc + target_scale * z.
+            row_constants: quantities of each row by name, (...,), such as `total_count`.
         """
-        if self._plain_formula is not None and not known:
+        if self._plain_formula is not None and not row_constants:
             with without_autocast(features):
                 dist = self._plain_formula.from_features(*self._projection(features))
         else:
-            dist = self._distribution(self._raw(features), **known)
+            dist = self._distribution(self._raw(features), **row_constants)
         return dist if standardised else self._in_units(dist)
 
     def params(self, features: Tensor) -> dict[str, Tensor]:
-        """The parameters of `head(features)` by name: what is exported. Each has shape batch_shape + its own."""
+        """The parameters of `head(features)` by name, in the units of the target, for export.
+
+        Each has the batch_shape, followed by the dimensions of the parameter itself, such as the
+        components of a mixture.
+        """
         raw = self._raw(features)
         with without_autocast(features):
             values = self.family.constrain(raw, self.links) | self._fixed_values(raw, self.fixed)
@@ -138,34 +146,35 @@ class DistributionHead(nn.Module):
 
     @torch.no_grad()
     def initialize(
-        self, y: Any, *, weight: Any = None, standardise: bool = False, **known: Any
+        self, y: Any, *, weight: Any = None, standardise: bool = False, **row_constants: Any
     ) -> Self:
-        """Start from the marginal maximum likelihood fit of targets `y` (..., *event_shape): sets the bias terms only.
+        """Set the bias terms to the maximum likelihood fit of the unconditional model.
 
-        The fit is one distribution for all rows, with this head's links, fixed values and outputs
-        (L-BFGS in double precision).
+        That model has no features: it is one distribution for all rows, with this head's links,
+        fixed values and outputs, fitted by L-BFGS in double precision. The weights of the layer do
+        not change.
 
         With `standardise` the layer learns z = (y - loc) / scale, where loc and scale are the mean
         and the standard deviation of `y`, and the head predicts loc + scale * z in the units of
-        `y`, by the exact change of variable: targets of 1e5 +- 3e4 are then as easy to learn as
+        `y`, by the exact change of variable. Targets of 1e5 +- 3e4 are then as easy to learn as
         those of 0 +- 1. Both are buffers, `target_loc` and `target_scale`, which travel with
         `state_dict`. Fixed values stay in the units of `y`. The scale of z is at least `min_scale`,
-        1e-4 unless changed, so that no scale collapses onto a single row. Without `standardise` a
-        head that was standardised is so no longer.
+        1e-4 unless changed, so that no scale collapses onto a single row. Without `standardise` the
+        layer itself predicts y, also where the head was standardised before.
 
         Args:
-            y: targets: a tensor, an array, a column of a table or a list.
-            weight: one per row, shape (...,), zero or more; a row with the weight 0 is not there.
+            y: targets (..., *event_shape): a tensor, an array, a column of a table or a list.
+            weight: (...,), zero or more; a row of weight 0 is not there.
             standardise: for families of real numbers (normal, laplace, student_t,
                 multivariate_normal and mixtures of them).
-            known: per-row quantities as in `forward`.
+            row_constants: quantities of each row, as for `forward`.
 
         Raises:
             TargetError: for targets outside the support, with rows and values.
-            ValueError: for weights that are negative, NaN, infinite, or zero for all rows; and
-                where targets cannot be standardised: of other families, with a fixed parameter that
-                has no counterpart in other units, or where they vary by less than the precision of
-                the head can tell.
+            ValueError: for weights that are negative, NaN, infinite, or zero for all rows. Also
+                where targets cannot be standardised: those of other families, with a fixed
+                parameter that has no counterpart in other units, or whose variation is lost in the
+                precision of the head.
 
         >>> y = torch.tensor([90_000.0, 100_000.0, 125_000.0])
         >>> head = DistributionHead("normal", 3).initialize(y, standardise=True)
@@ -178,7 +187,7 @@ class DistributionHead(nn.Module):
                 raise ValueError(
                     f"cannot standardise: {reason}. Call initialize(y) without standardise=True."
                 )
-            y, known, weight = self._checked_rows(y, known, weight)
+            y, row_constants, weight = self._checked_rows(y, row_constants, weight)
             dtype = _at_least_single(next(self.parameters()).dtype)
             self.change_units(*location_and_scale(y, weight, dtype, self.family))
             loc, scale = (
@@ -188,16 +197,16 @@ class DistributionHead(nn.Module):
             y = (y.double() - loc) / scale
         elif self._is_standardised:
             self._forget_units()
-        return self.start_at(self.fitted_biases(y, known, weight))
+        return self.start_at(self.fitted_biases(y, row_constants, weight))
 
     def fitted_biases(
-        self, y: Any, known: Mapping[str, Any], weight: Any = None
+        self, y: Any, row_constants: Mapping[str, Any], weight: Any = None
     ) -> dict[str, Tensor]:
-        """The raw outputs of each parameter that the head learns, at the marginal maximum likelihood, in double precision.
+        """The raw outputs of each learned parameter in the fit of the unconditional model.
 
-        Arguments and errors are those of `initialize`.
+        They are in double precision. Arguments and errors are those of `initialize`.
         """
-        y, known, weight = self._checked_rows(y, known, weight)
+        y, row_constants, weight = self._checked_rows(y, row_constants, weight)
         learned = [name for name in self.links if name not in self.fixed]
         links = {name: self.links[name] for name in learned}
 
@@ -206,23 +215,23 @@ class DistributionHead(nn.Module):
             return {name: raw[name] for name in learned}
 
         def log_prob(raw: Mapping[str, Tensor], y: Tensor) -> Tensor:
-            dist = self._distribution(raw, **known)
+            dist = self._distribution(raw, **row_constants)
             linked = dist._linked
-            # eleven digits are enough to search by
+            # the fused loss keeps eleven digits, which is enough for the search
             if isinstance(linked, LinkedParameters) and linked.has_fused_loss:
-                return linked.map(lambda one: one.expand(len(y), -1)).log_prob(y)
+                return linked.map(lambda values: values.expand(len(y), -1)).log_prob(y)
             return dist.log_prob(y)
 
         return unconditional_fit(self.family, links, initial_estimate, log_prob, y, weight)
 
     def _checked_rows(
-        self, y: Any, known: Mapping[str, Any], weight: Any
+        self, y: Any, row_constants: Mapping[str, Any], weight: Any
     ) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
-        return checked_rows(self.family, self.event_shape, y, known, weight)
+        return checked_rows(self.family, self.event_shape, y, row_constants, weight)
 
     @torch.no_grad()
     def start_at(self, biases: Mapping[str, Tensor]) -> Self:
-        """Take these raw outputs by parameter as bias terms, as `fitted_biases` finds them."""
+        """Set the bias terms to raw outputs by parameter, such as those of `fitted_biases`."""
         for name, value in self.shared.items():
             value.copy_(biases[name])
         if self.linear is not None:
@@ -230,11 +239,13 @@ class DistributionHead(nn.Module):
         return self
 
     def change_units(self, loc: Tensor, scale: Tensor) -> Self:
-        """From now on predict loc + scale * z, where z is what the layer predicts; what `initialize(y, standardise=True)` calls.
+        """Set the units of the target: the head predicts loc + scale * z from now on.
+
+        The layer predicts z. `initialize(y, standardise=True)` calls this method.
 
         Args:
-            loc, scale: of shape event_shape, kept in their precision where it is higher than that
-                of the layer; `scale` is positive.
+            loc: of shape event_shape, kept in its precision where it is higher than the layer's.
+            scale: likewise, and positive.
         """
         for name, value in (("target_loc", loc), ("target_scale", scale)):
             like = next(self.parameters())
@@ -248,11 +259,17 @@ class DistributionHead(nn.Module):
 
     @property
     def is_standardised(self) -> bool:
-        """Whether the layer predicts standardised targets, which `target_loc` and `target_scale` put into their units."""
+        """Whether the layer predicts standardised targets.
+
+        `target_loc` and `target_scale` are their units then.
+        """
         return self._is_standardised
 
     def without_features(self) -> "DistributionHead":
-        """A head with the same family, links and fixed values whose learned parameters are one value for all rows."""
+        """The head of the unconditional model, with the same family, links and fixed values.
+
+        Its parameters are the same for all rows.
+        """
         return DistributionHead(
             self.family,
             1,
@@ -276,15 +293,15 @@ class DistributionHead(nn.Module):
     def _parameter_in_units(self, name: str, value: Tensor) -> Tensor:
         if not self._is_standardised:
             return value
-        own = len(self.family.shapes.get(name, ())) - self.family.event_dim
+        dims = len(self.family.shapes.get(name, ())) - self.family.event_dim
         loc, scale = (
-            part.reshape(part.shape + (1,) * own).to(value)
-            for part in (self.target_loc, self.target_scale)
+            unit.reshape(unit.shape + (1,) * dims).to(value)
+            for unit in (self.target_loc, self.target_scale)
         )
         return in_other_units(name, value, loc, scale)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Moved and cast as every module, but the units stay in single precision: half of it would move the target."""
+        # the units stay in single precision at least: in half precision they would move the target
         units = {
             name: getattr(self, name)
             for name in ("target_loc", "target_scale")
@@ -305,7 +322,7 @@ class DistributionHead(nn.Module):
         if loc is not None and scale is not None:
             self.change_units(loc, scale)
         elif self._is_standardised and any(name.startswith(prefix) for name in state_dict):
-            self._forget_units()  # what is loaded says so
+            self._forget_units()  # since the loaded head has none
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
@@ -317,7 +334,7 @@ class DistributionHead(nn.Module):
         return f"{self.family.name}, event_shape={self.event_shape}, " + ", ".join(parts)
 
     def _raw(self, features: Tensor) -> dict[str, Tensor]:
-        """Raw outputs by parameter, predicted and shared, each of shape batch_shape + event + its raw shape."""
+        """Raw outputs of predicted and shared parameters, each batch_shape + its `_raw_shape`."""
         raw, batch_shape = {}, features.movedim(self.feature_dim, -1).shape[:-1]
         if self.linear is not None:
             for name, part in zip(
@@ -331,7 +348,7 @@ class DistributionHead(nn.Module):
         return {name: raw[name] for name in self.links if name in raw}
 
     def _linked_formula(self) -> Formula | None:
-        """The formula whose links of fixed parameters are constant numbers or given tensors; None where one can be neither."""
+        """The formula in which fixed parameters are constants or inputs; None where that fails."""
         links = dict(self.links)
         for name, value in self.fixed.items():
             link = links[name].constant(value) if isinstance(value, float) else links[name].as_given
@@ -341,19 +358,19 @@ class DistributionHead(nn.Module):
         return self.family.formula(links)
 
     def biases(self) -> dict[str, Tensor]:
-        """The bias of each predicted parameter's raw outputs, (raw outputs,): parts of the layer's own."""
+        """The biases of each predicted parameter, (raw outputs,), as views of the layer's bias."""
         if self.linear is None:
             return {}
         return dict(zip(self.predicted, self.linear.bias.split(self._sizes, -1), strict=True))
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights of each predicted parameter's raw outputs, (raw outputs, in_features): parts of the layer's own."""
+        """The weights of each predicted parameter, (raw outputs, in_features), as views."""
         if self.linear is None:
             return {}
         return dict(zip(self.predicted, self.linear.weight.split(self._sizes), strict=True))
 
     def _output(self, features: Tensor) -> Tensor:
-        """The linear layer, at least in single precision."""
+        """The outputs of the linear layer, at least in single precision."""
         with without_autocast(features):
             return nn.functional.linear(*self._projection(features))
 
@@ -380,70 +397,72 @@ class DistributionHead(nn.Module):
             )
         return values
 
-    def _distribution(self, raw: Mapping[str, Tensor], **known: Tensor) -> Distribution:
+    def _distribution(self, raw: Mapping[str, Tensor], **row_constants: Tensor) -> Distribution:
         with without_autocast(next(iter(raw.values()))):
-            known = self._known(known)
-            if self._formula is None or not self._goes_beside(known, raw):
+            row_constants = self._as_row_constants(row_constants)
+            if self._formula is None or not self._takes_beside(raw, row_constants):
                 values = {
                     **self.family.constrain(raw, self.links),
                     **self._fixed_values(raw, self.fixed),
-                    **known,
+                    **row_constants,
                 }
                 dist = self.family.make(**values)
             else:
-                links = {**self._formula.links, **dict.fromkeys(known, _AS_GIVEN)}
-                parts = {**raw, **self._fixed_values(raw, self._fixed_tensors), **known}
-                formula = self.family.formula(links) if known else self._formula
-                dist = formula.from_raw(self._side_by_side(parts, links))
+                links = {**self._formula.links, **dict.fromkeys(row_constants, _IDENTITY)}
+                inputs = {**raw, **self._fixed_values(raw, self._fixed_tensors), **row_constants}
+                formula = self.family.formula(links) if row_constants else self._formula
+                dist = formula.from_raw(self._concatenated(inputs, links))
         return dist.to_event(len(self.event_shape) - self.family.event_dim)
 
-    def _goes_beside(self, known: Mapping[str, Tensor], raw: Mapping[str, Tensor]) -> bool:
-        """Whether known quantities, if there are any, can go beside raw outputs: into their formula, and their precision."""
+    def _takes_beside(self, raw: Mapping[str, Tensor], row_constants: Mapping[str, Tensor]) -> bool:
+        """Whether the formula takes the row constants beside raw outputs, in their precision."""
         precision = next(iter(raw.values())).dtype
         fits = all(
-            torch.promote_types(value.dtype, precision) == precision for value in known.values()
+            torch.promote_types(value.dtype, precision) == precision
+            for value in row_constants.values()
         )
-        return not known or (self.family.grad_takes_exposure and fits)
+        return not row_constants or (self.family.grad_takes_exposure and fits)
 
-    def _side_by_side(self, parts: Mapping[str, Tensor], links: Mapping[str, Link]) -> Tensor:
-        """Raw outputs by parameter, and what is given, -> (..., P) in the order of the links, for each independent output."""
+    def _concatenated(self, inputs: Mapping[str, Tensor], links: Mapping[str, Link]) -> Tensor:
+        """The inputs of the formula, (..., P), in the order of the links."""
         rows = []
         for name in links:
-            if name in parts:
-                own = len(self.family.raw_shape(name, links[name]))
-                part = parts[name]
-                rows.append(part.flatten(part.ndim - own) if own else part.unsqueeze(-1))
-        # what is given may have fewer dimensions
-        if len(parts) > len(self.predicted) + len(self.shared):
+            if name in inputs:
+                dims = len(self.family.raw_shape(name, links[name]))
+                values = inputs[name]
+                rows.append(values.flatten(values.ndim - dims) if dims else values.unsqueeze(-1))
+        # fixed values and row constants may have fewer dimensions
+        if len(inputs) > len(self.predicted) + len(self.shared):
             batch = torch.broadcast_shapes(*[row.shape[:-1] for row in rows])
             rows = [row.expand(*batch, -1) for row in rows]
         return torch.cat(rows, -1)
 
-    def _known(self, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Per-row quantities, with a dimension for each independent output."""
-        for name in known:
+    def _as_row_constants(self, row_constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The row constants as tensors, with a dimension for each independent output."""
+        for name in row_constants:
             pick(f"known quantity of {self.family.name}", name, self.family.row_constants)
         independent = len(self.event_shape) - self.family.event_dim
-        tensors = {name: as_tensor(value, name) for name, value in known.items()}
+        tensors = {name: as_tensor(value, name) for name, value in row_constants.items()}
         return {
             name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()
         }
 
     def _raw_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one parameter's raw outputs for one row: one set for each independent output."""
+        """The shape of one parameter's raw outputs for one row, over all independent outputs."""
         return self._independent_shape + self.family.raw_shape(name, self.links[name])
 
     @property
     def _independent_shape(self) -> tuple[int, ...]:
         return self.event_shape[: len(self.event_shape) - self.family.event_dim]
 
-    def _resolved_event_shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
-        own = self.family.event_shape
-        if own and given and given != own:
+    def _resolved_event_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        family_shape = self.family.event_shape
+        if family_shape and event_shape and event_shape != family_shape:
             raise ValueError(
-                f"{self.family.name} has the event_shape {own}, got event_shape={given}."
+                f"{self.family.name} has the event_shape {family_shape}, got "
+                f"event_shape={event_shape}."
             )
-        return own or given
+        return family_shape or event_shape
 
     def _shared_names(
         self, shared: "Sequence[str] | str", fixed: Mapping[str, object]
@@ -468,21 +487,20 @@ class DistributionHead(nn.Module):
         return shared
 
     def _fix(self, fixed: "Mapping[str, float | Tensor]") -> None:
-        """Take these values, in the units of the target, in the place of raw outputs."""
+        """Fix parameters at values in the units of the target."""
         for name in fixed:
             self._buffers.pop(f"fixed_{name}", None)
         self.fixed = {name: self._fixed_value(name, value) for name, value in fixed.items()}
         self._fixed_tensors = [name for name, value in self.fixed.items() if isinstance(value, str)]
         self._formula = self._linked_formula()
-        # That of the linear layer's outputs as they are, where they are the raw outputs of one
-        # distribution.
+        # set where the outputs of the linear layer are all inputs of the formula, in their order
         is_plain = not (self.shared or self._independent_shape or self._fixed_tensors)
         self._plain_formula = self._formula if is_plain else None
 
     def _fixed_value(self, name: str, value: "float | Tensor") -> "float | str":
-        """Numbers stay exact Python numbers; tensors become buffers, and their name stands for them."""
+        """The value itself where it is a number, the name of its buffer where it is a tensor."""
         try:
-            # where values can be looked at, also while a model is made without memory
+            # on the CPU, so that values can be read also where a model is made on the meta device
             with torch.device("cpu"):
                 tensor = value if isinstance(value, Tensor) else torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
@@ -506,8 +524,7 @@ class DistributionHead(nn.Module):
         except RuntimeError:
             raise ValueError(
                 f"fixed {name} of {self.family.name} must have the shape {shape} or one that "
-                "expands to it, "
-                f"got {tuple(tensor.shape)}."
+                f"expands to it, got {tuple(tensor.shape)}."
             ) from None
         if has_unit:
             tensor = tensor.to(self.target_loc)
@@ -524,8 +541,7 @@ class DistributionHead(nn.Module):
         if not -features.ndim <= dim < features.ndim or features.shape[dim] != self.in_features:
             raise ValueError(
                 f"features must have {self.in_features} entries in dimension {dim} (in_features, "
-                "feature_dim), "
-                f"got a tensor of shape {tuple(features.shape)}."
+                f"feature_dim), got a tensor of shape {tuple(features.shape)}."
             )
 
 
@@ -540,13 +556,17 @@ def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -> Distribution:
-    """The maximum likelihood fit of one distribution to all targets, without features.
+    """The unconditional model (no features): one distribution, fitted by maximum likelihood.
 
     Args:
         family: a name or a `Family`.
         y: targets (N, *event_shape).
-        weight: one per row, as for `DistributionHead.initialize`.
+        weight: (N,), as for `DistributionHead.initialize`.
         options: as for `DistributionHead`, such as `event_shape`, `fixed` or `num_classes`.
+
+    Raises:
+        TargetError: for targets outside the support.
+        ValueError: for unknown names and invalid weights.
 
     >>> marginal("normal", torch.tensor([1.0, 2.0, 3.0])).loc
     tensor(2.)
@@ -557,9 +577,12 @@ def marginal(family: "str | Family", y: Any, *, weight: Any = None, **options) -
 
 
 def without_autocast(values: Tensor) -> contextlib.AbstractContextManager:
-    """Full precision for what is computed from these values; entering it costs as much as a small layer, where it is on already."""
-    # whose name takes longer to say than a flag
-    kind = "cpu" if values.is_cpu else values.device.type
+    """A context in which autocast is off on the device of these values.
+
+    Where autocast is off already, it does nothing: `torch.autocast` would take as much time as a
+    small layer.
+    """
+    kind = "cpu" if values.is_cpu else values.device.type  # a flag is faster than the type's name
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else contextlib.nullcontext()
 

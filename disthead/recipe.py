@@ -1,8 +1,9 @@
-"""The default recipe: a table and a target in, a calibrated distribution out, with one setting for all tables.
+"""The default recipe: it learns a calibrated distribution from a table, with one set of settings.
 
 features -> standardised -> TabularBackbone -> MemberHead -> objective (-log_prob unless another is
-given), trained with AdamW, WarmupConstantDecay and WeightAverage; members are stopped on rows held
-out from them (`train`), and become one model (`fit_tabular`).
+given), trained with AdamW, WarmupConstantDecay and WeightAverage. Members are networks that are
+trained side by side. Rows held out from a member decide when it stops (`train`), and `fit_tabular`
+makes one model of the members.
 """
 
 import math
@@ -28,7 +29,7 @@ from disthead.networks.tabular import (
     Dropout,
     MemberHead,
     TabularBackbone,
-    start_near_the_marginal_fit,
+    start_near_unconditional_fit,
 )
 from disthead.objectives import check_objective, get_objective, name_of
 from disthead.objectives.likelihood import nll
@@ -49,28 +50,39 @@ __all__ = [
     "train",
 ]
 
-_LEAST_ROWS = 30  # with fewer, what a hold-out says is chance
-_WITHOUT_HOLD_OUT = 200  # steps
-_LEAST_SCALE = 0.1  # at the start, of a standardised target
-_INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
+_MIN_ROWS_TO_SPLIT = 30  # the loss on a part of fewer rows is too noisy to stop by
+_STEPS_WITHOUT_VALIDATION = 200
+_MIN_INITIAL_SCALE = 0.1  # of a standardised target
+_INTEGER_OPTIONS = ("max_steps", "batch_size", "check_every", "patience")  # of `train`
 
 
 def from_encoded(model: PredictiveModel, encoded: Tensor) -> Distribution:
-    """The members' distributions of standardised targets, from what `backbone.encode` made of the features once for all steps."""
+    """The members' distributions of standardised targets, from features that are encoded already.
+
+    Args:
+        model: a model with a head.
+        encoded: (rows, entries), or (members, rows, entries) for other rows in each member, as
+            `backbone.encode` returns them.
+
+    Returns:
+        A distribution with batch_shape (members, rows).
+    """
     assert model.head is not None
     return model.head(model.backbone.layers(encoded), standardised=True)
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a training went.
+    """The record of a training.
 
     Attributes:
-        steps: until the weights that were kept, for each member.
-        stopped: the steps that were made.
-        loss: the mean objective on the rows held out, in the units of the y that training was
-            given; nan where none were.
-        objective: its name.
+        steps: the number of steps until the weights that were kept, (members,); 0 where no rows
+            were held out at all.
+        stopped: the number of steps that were made.
+        loss: the mean objective on the rows held out from each member, (members,), in the units of
+            the targets of the training. Where some members have no rows held out, it is the mean of
+            the others; nan where no rows were held out at all.
+        objective: the name of the objective.
     """
 
     steps: Tensor
@@ -106,27 +118,37 @@ def train(
     generator: torch.Generator | None = None,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> Training:
-    """Train all members at once, each on the rows that are not held out from it, and keep the best averaged weights.
+    """Train all members at once, with early stopping on the rows held out from each of them.
 
-    Every member sees the same batches, in which rows held out from it weigh nothing. Every
-    `check_every` steps the averaged weights are scored on the rows held out. A member keeps its
-    best weights; where some members have no rows held out (they learn from everything), all members
-    keep those of the step with the best mean of the others. Training ends after `max_steps`, or
-    once as many steps as the best took, and at least `patience`, have brought nothing better.
+    All members see the same batches, in which rows held out from a member have the weight 0. Every
+    `check_every` steps the averaged weights are evaluated on the rows held out. A member keeps its
+    best averaged weights. Where some members have no rows held out, since they learn from all rows,
+    all members keep the weights of one step, the one with the best mean of the others. Training
+    ends after `max_steps`. It ends earlier when `patience` steps, and as many as the best weights
+    took, have brought no improvement.
 
     Args:
-        features: (N, in_features), standardised; y: (N, *event_shape).
+        model: the networks; their weights become the ones that are kept.
+        features: (N, in_features), standardised.
+        y: targets (N, *event_shape), standardised where the head is.
         held_out: booleans (members, N).
         objective: what is minimised, as for `disthead.objectives.get_objective`.
-        weight: one per row, above zero.
-        learning_rate, batch_size, max_steps: those of `disthead.networks.schedule.plan` unless
-            given.
-        progress: called every `check_every` steps with the step, the most steps there may be, and
-            the mean objective of the rows held out.
+        weight: (N,), positive.
+        learning_rate: the peak of the learning rate; `disthead.networks.schedule.plan` chooses it,
+            `batch_size` and `max_steps` unless they are given.
+        weight_decay: that of AdamW.
+        batch_size: rows in a step.
+        max_steps: the largest number of steps.
+        check_every: steps between two evaluations.
+        patience: the smallest number of steps without improvement after which training ends.
+        average_decay: that of `WeightAverage`.
+        generator: of batches and dropout; torch's global one unless given.
+        progress: called after each evaluation with the step, `max_steps`, and the mean objective
+            on the rows held out.
 
     Raises:
         NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets. On a GPU,
-            which looking at every loss would stop, it is looked for every `check_every` steps.
+            where reading every loss would cost time, the losses are read every `check_every` steps.
     """
     objective = get_objective(objective)
     count, rows = held_out.shape
@@ -136,25 +158,26 @@ def train(
         weight = weight.to(features.dtype)
         trained_on = trained_on * weight
     trained_on = trained_on / trained_on.mean(1, keepdim=True)
-    judges = held_out.any(1)
-    together = not bool(judges.all())
-    if not bool(judges.any()):
-        max_steps = min(max_steps, _WITHOUT_HOLD_OUT)  # nothing tells when to stop
-    check = _HeldOutRows(objective, held_out, weight)
+    has_validation_rows = held_out.any(1)
+    is_validated = bool(has_validation_rows.any())
+    shares_best_step = not bool(has_validation_rows.all())
+    if not is_validated:
+        max_steps = min(max_steps, _STEPS_WITHOUT_VALIDATION)
+    validation = _HeldOutRows(objective, held_out, weight)
 
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    # A slow rise: tables that are soon overfitted are learned at a low rate, and stopped at a
-    # well-chosen step.
+    # A warmup over a fifth of the steps: tables that are overfitted soon are learned at a low
+    # rate, where steps next to the best one are about as good.
     schedule = WarmupConstantDecay(optimizer, max_steps, warmup=None)
     average = WeightAverage(parameters, average_decay)
     best = [value.clone() for value in average.values]
     best_loss = features.new_full((count,), math.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=features.device)
     encoded = model.backbone.encode(features)
-    watches = encoded.is_cpu
+    checks_every_loss = encoded.is_cpu
     for layer in model.modules():
         if isinstance(layer, Dropout):
             layer.generator = generator
@@ -166,8 +189,8 @@ def train(
         dist = from_encoded(model, encoded.index_select(0, batch))
         losses = objective(dist, targets.expand(count, *targets.shape))
         loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
-        if watches and not math.isfinite(loss.detach().item()):
-            raise _Stopped(losses.detach(), batch, step + 1)
+        if checks_every_loss and not math.isfinite(loss.detach().item()):
+            raise _NonFiniteRows(losses.detach(), batch, step + 1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -176,28 +199,28 @@ def train(
         step += 1
         if step % check_every and step < max_steps:
             continue
-        if not bool(judges.any()):
+        if not is_validated:
             continue
         with average.applied():
-            scores = check.loss(model, encoded, y)
-            if bool(scores[judges].isnan().any()):
-                raise check.stopped(model, encoded, y, step)
-        if together:
-            scores = scores[judges].mean().expand(count)
-        better = scores < best_loss
-        best_loss = torch.where(better, scores, best_loss)
-        best_step[better] = step
+            validation_loss = validation.loss(model, encoded, y)
+            if bool(validation_loss[has_validation_rows].isnan().any()):
+                raise validation.error(model, encoded, y, step)
+        if shares_best_step:
+            validation_loss = validation_loss[has_validation_rows].mean().expand(count)
+        is_better = validation_loss < best_loss
+        best_loss = torch.where(is_better, validation_loss, best_loss)
+        best_step[is_better] = step
         for kept, value in zip(best, average.values, strict=True):
-            kept[better] = value[better]
+            kept[is_better] = value[is_better]
         if progress is not None:
-            progress(step, max_steps, float(scores[judges].mean()))
+            progress(step, max_steps, float(validation_loss[has_validation_rows].mean()))
         last = int(best_step.max())
         if step >= last + max(patience, last):
             break
     with torch.no_grad():
-        torch._foreach_copy_(parameters, best if bool(judges.any()) else average.values)
-    if bool(best_loss[judges].isinf().any()):
-        raise check.stopped(model, encoded, y, step)
+        torch._foreach_copy_(parameters, best if is_validated else average.values)
+    if bool(best_loss[has_validation_rows].isinf().any()):
+        raise validation.error(model, encoded, y, step)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
     return Training(best_step.cpu(), step, best_loss, name_of(objective))
 
@@ -205,7 +228,7 @@ def train(
 def _batches(
     rows: int, size: int, generator: torch.Generator | None, device: torch.device
 ) -> Iterator[Tensor]:
-    """Batches of row numbers in a new random order each epoch, without end; what does not fill a batch is left out."""
+    """Batches of row numbers without end, in a new random order each epoch; all are full."""
     while True:
         yield from (
             torch.randperm(rows, generator=generator).to(device)[: rows // size * size].split(size)
@@ -213,7 +236,7 @@ def _batches(
 
 
 class _HeldOutRows:
-    """The rows held out from each member, side by side: as many for each, the missing ones without weight."""
+    """The rows held out from each member, filled up to one number with rows of weight 0."""
 
     def __init__(self, objective: Callable, held_out: Tensor, weight: Tensor | None):
         self.objective = objective
@@ -230,11 +253,9 @@ class _HeldOutRows:
         return (losses * self.weight).sum(1) / self.weight.sum(1)
 
     @torch.no_grad()
-    def stopped(
-        self, model: PredictiveModel, encoded: Tensor, y: Tensor, step: int
-    ) -> NonFiniteLoss:
-        """The error for losses of these rows that are no numbers."""
-        return _Stopped(self._losses(model, encoded, y), self.rows, step)
+    def error(self, model: PredictiveModel, encoded: Tensor, y: Tensor, step: int) -> NonFiniteLoss:
+        """The error for losses of these rows that are not finite."""
+        return _NonFiniteRows(self._losses(model, encoded, y), self.rows, step)
 
     def _losses(self, model: PredictiveModel, encoded: Tensor, y: Tensor) -> Tensor:
         model.eval()
@@ -243,8 +264,8 @@ class _HeldOutRows:
         return torch.where(self.weight > 0, losses, 0.0)
 
 
-class _Stopped(NonFiniteLoss):
-    """The error for losses (members, n) of these rows, (n,) or (members, n), in a step of training."""
+class _NonFiniteRows(NonFiniteLoss):
+    """The error for losses (members, n) that are not all finite, of rows (n,) or (members, n)."""
 
     def __init__(self, losses: Tensor, rows: Tensor, step: int):
         bad = ~losses.isfinite()
@@ -252,8 +273,7 @@ class _Stopped(NonFiniteLoss):
         self.begin = f"the loss became NaN or infinite at step {step}"
         self.end = (
             "These are all rows of the batch, so the weights of the network have become too "
-            "large. Look for extreme features and "
-            "targets first, then try a lower learning_rate."
+            "large. Look for extreme features and targets first, then try a lower learning_rate."
             if bool(bad.all())
             else "Look there for extreme targets, or try a family with heavier tails, such as "
             "student_t."
@@ -264,7 +284,7 @@ class _Stopped(NonFiniteLoss):
         super().__init__(f"{self.begin}, in the rows {shown}. {self.end}")
 
     def of_targets(self, y: Tensor, rows: Tensor) -> NonFiniteLoss:
-        """The same with targets `y`, of which the rows with these numbers were trained on."""
+        """The same error with the targets; `rows` are the numbers of the training rows in `y`."""
         bad = torch.zeros(y.shape, dtype=torch.bool)
         bad[rows.cpu()[self.rows]] = True
         return NonFiniteLoss(f"{self.begin}, in {locate(bad, y.cpu())}. {self.end}")
@@ -284,25 +304,32 @@ def tabular_model(
     weight: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> PredictiveModel:
-    """The model before training: networks with random weights, between the statistics of the rows.
+    """The model before training: networks with random weights, and the statistics of the rows.
 
-    Where a real-valued target has outliers, farther from the median than 30 times the range of the
-    middle nine tenths, and the family is one of which they are expected (its own start has a
-    smaller scale), they do not squeeze all others together: they count as if they were no farther.
-    Constant targets are standardised by a millionth of their size.
+    Features are standardised by their mean and standard deviation, real-valued targets by
+    `disthead.standardisation.target_units`: outliers count as if they were nearer where the family
+    expects them, and constant targets are standardised by a millionth of their size.
 
     Args:
-        features: (N, in_features); y: (N,), or (N, D) for several targets.
-        members: how many networks.
-        weight: one per row, above zero.
+        features: (N, in_features).
+        y: (N,), or (N, D) for several targets.
+        family: as for `fit_tabular`.
+        family_options: as for `fit_tabular`.
+        members: the number of networks.
+        hidden_sizes: as for `fit_tabular`.
+        bins: as for `fit_tabular`.
+        min_scale: as for `fit_tabular`.
+        encoded: as for `fit_tabular`.
+        weight: (N,), positive.
         generator: where the weights are drawn from; torch's global one unless given.
-        family, family_options, hidden_sizes, bins, min_scale, encoded: as for `fit_tabular`.
     """
     event_shape = tuple(y.shape[1:])
     chosen = _family(family, family_options, event_shape)
-    own: dict[str, Any] = {"members": members, "generator": generator}
-    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
-    head = MemberHead(chosen, backbone.out_features, event_shape=event_shape, **own)
+    common: dict[str, Any] = {"members": members, "generator": generator}
+    backbone = TabularBackbone(
+        features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **common
+    )
+    head = MemberHead(chosen, backbone.out_features, event_shape=event_shape, **common)
     head.min_scale = min_scale
     model = PredictiveModel(backbone, head)
     loc, std = mean_and_std(features, weight)
@@ -354,45 +381,53 @@ def fit_tabular(
 ) -> tuple[PredictiveModel, Training]:
     """Train the default recipe on a table.
 
-    - `ensemble=1`: two networks at once, one of them without a fifth of the rows, the other with
-      all. The first says which step is best and by what factor the spread is wrong on rows not seen
-      (`ScaleCalibration` on the whole line and for directions, `TemperatureScaling` for classes and
-      rankings; other families would not stay of their kind); the second predicts.
-    - `ensemble=8`: eight networks at once, each without an eighth of the rows, which say when it is
-      best; all predict.
+    - `ensemble=1` trains two networks at once. A fifth of the rows is held out from the first one,
+      which finds the best step and a factor that corrects the scale of predictions on unseen rows:
+      `ScaleCalibration` for real numbers and directions, `TemperatureScaling` for classes and
+      rankings, none for other families, which it would not leave in the family. The second network
+      learns from all rows, and predicts.
+    - `ensemble=8` trains eight networks at once. From each another eighth of the rows is held out,
+      by which its best step is found. All predict.
 
-    Rows with equal features are held out together, since copies of a row in training would tell its
-    target, unless 20 or more with different targets share them, as in tables of a few categories
-    (`disthead.data.split.equal_rows`). With `groups` the rows of one group are.
+    Rows with equal features are held out together, since copies of a row in training would reveal
+    its target. Excepted are features that 20 or more rows with different targets share, as in
+    tables of a few categories (`disthead.data.split.equal_rows`). With `groups`, the rows of a
+    group are held out together instead.
+
+    With fewer than 30 rows, or fewer than 30 different ones, nothing is held out: training makes a
+    fixed small number of steps, and a warning says so.
 
     Args:
-        features: (N, in_features), finite numbers in any units, on the device to train on; y: (N,),
-            in any units, or (N, D) for several targets.
-        family, family_options: as for `DistributionHead`.
-        objective: what is minimised, of the standardised target, and judged by on the rows held
-            out; as for `disthead.objectives.get_objective`. Only with the likelihood a factor
-            corrects the spread.
-        ensemble: how many networks predict.
-        hidden_sizes, bins, encoded: as for `TabularBackbone`.
-        min_scale: the least scale of a standardised target, so that no scale collapses onto a
+        features: (N, in_features), finite numbers in any units, on the device to train on.
+        y: (N,), or (N, D) for several targets, in any units.
+        family: as for `DistributionHead`.
+        family_options: as for `DistributionHead`.
+        objective: what is minimised, of the standardised target, as for
+            `disthead.objectives.get_objective`. The best step is that with the least objective on
+            the rows held out. The scale is corrected only where it is the likelihood.
+        ensemble: the number of networks that predict.
+        hidden_sizes: as for `TabularBackbone`.
+        bins: as for `TabularBackbone`.
+        min_scale: the minimum scale of a standardised target, so that no scale collapses onto a
             single row.
-        weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of
-            rows held out and the factor for the spread. A row with the weight 0 is not there,
+        encoded: as for `TabularBackbone`.
+        weight: (N,), zero or more, used in all statistics, the initial values, the loss, the
+            objective on rows held out and the factor for the scale. A row of weight 0 is not there,
             whatever its features and its target are.
-        groups: a number for each row: those of one panel, person or site, whose rows are not
-            independent, are equal.
+        groups: (N,), integers; equal ones for rows that are not independent, such as those of one
+            panel, person or site.
         seed: of weights, folds and batches; the same seed gives the same model on a CPU. No other
             generator is used.
         options: as for `train`.
 
-    With fewer than 30 rows, or fewer than 30 different ones, nothing is held out: a fixed small
-    number of steps is made, and a warning says so.
+    Returns:
+        The model, in evaluation mode, and the record of its training.
 
     Raises:
         TargetError: for targets outside the support of the family.
-        NonFiniteLoss: where training goes astray, with rows and targets.
-        ValueError: for features that are not finite, for weights and groups that cannot be, and for
-            an objective that the family cannot be trained by.
+        NonFiniteLoss: where the loss becomes NaN or infinite, with rows and targets.
+        ValueError: for features that are not finite, for invalid weights and groups, and for an
+            objective that the family cannot be trained by.
     """
     if "spread_floor" in options:
         warn("spread_floor is called min_scale now.", DeprecationWarning)
@@ -404,7 +439,9 @@ def fit_tabular(
     )
     bins = as_integer(bins, "bins", 0)
     options |= {
-        name: as_integer(options[name], name) for name in _INTEGERS if options.get(name) is not None
+        name: as_integer(options[name], name)
+        for name in _INTEGER_OPTIONS
+        if options.get(name) is not None
     }
     weight = as_weight(weight, y.shape[:1], device=y.device)
     all_y, rows = y, torch.arange(len(y), device=y.device)
@@ -415,7 +452,7 @@ def fit_tabular(
         )
     _check_features(features, rows)
     chosen = _family(family, family_options, tuple(y.shape[1:]))
-    if objective is not nll:  # which every family has
+    if objective is not nll:  # every family can be trained by its likelihood
         check_objective(objective, chosen, tuple(y.shape[1:]))
     chosen.check_target(y)
     check_share(weight, rows)
@@ -448,9 +485,9 @@ def fit_tabular(
     learned = {name: values[name] for name in biases}
     model.baseline.start_at(chosen.unconstrain(learned, model.baseline.links))
     head.start_at(biases)
-    start_near_the_marginal_fit(head, _LEAST_SCALE if head.is_standardised else 0.0)
+    start_near_unconditional_fit(head, _MIN_INITIAL_SCALE if head.is_standardised else 0.0)
     try:
-        course = train(
+        training = train(
             model,
             inputs,
             targets,
@@ -460,18 +497,19 @@ def fit_tabular(
             generator=generator,
             **options,
         )
-    except _Stopped as error:
+    except _NonFiniteRows as error:
         raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
-        # a row of too narrow a spread, which other scores forgive, makes this factor large
+        # the factor is fitted by the likelihood, so that a single row whose scale is too small
+        # would make it large; other objectives let scales become that small
         if objective is nll:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model = model.only(-1)
-    return model.eval(), course
+    return model.eval(), training
 
 
 def _standardised(model: PredictiveModel, y: Tensor) -> Tensor:
-    """Targets as the networks learn them: in single precision, standardised where the family can be."""
+    """Targets in single precision, standardised where the head is."""
     assert model.head is not None
     if model.head.is_standardised:
         y = (y - model.target_loc) / model.target_scale
@@ -485,9 +523,9 @@ def _recalibrate(
     held_out: Tensor,
     weight: Tensor | None,
 ) -> None:
-    """The factor for the scale, from the rows held out from the first member.
+    """Fit the factor for the scale to the rows held out from the first member.
 
-    It is that of standardised targets, and the same in the units of the target.
+    The factor is the same for standardised targets and for targets in their units.
     """
     assert model.head is not None
     with torch.no_grad():
@@ -501,48 +539,48 @@ def _recalibrate(
 def _held_out(
     features: Tensor, y: Tensor, groups: Tensor | None, ensemble: int, generator: torch.Generator
 ) -> Tensor:
-    """Which rows are held out from which member, booleans (members, rows)."""
+    """Booleans (members, rows): which rows are held out from which member."""
     rows, members = len(features), 2 if ensemble == 1 else ensemble
     sizes = (
         [rows // 5]
         if ensemble == 1
         else [rows // members + (fold < rows % members) for fold in range(members)]
     )
-    found = _groups(features, y, groups)
-    if found is None:
+    numbers = _group_numbers(features, y, groups)
+    if numbers is None:
         return torch.zeros(1 if ensemble == 1 else members, rows, dtype=torch.bool)
-    folds = draw_folds(found, sizes, generator)
+    folds = draw_folds(numbers, sizes, generator)
     return folds == torch.arange(members).where(torch.arange(members) < len(sizes), -1).unsqueeze(1)
 
 
-def _groups(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None:
-    """The rows that are held out together have one number; None where there are too few to hold any out."""
+def _group_numbers(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor | None:
+    """One number for rows that are held out together; None for too few rows to hold any out."""
     rows = len(features)
     if groups is not None:
-        found = numbered(groups)
-        if int(found.max()) == 0:
+        numbers = numbered(groups)
+        if int(numbers.max()) == 0:
             raise ValueError(
                 f"groups must be two or more, got {groups[0].item()} in all {rows} rows."
             )
     else:
         copy = row_numbers(torch.cat([features.double(), y.reshape(rows, -1).double()], 1))
-        found = equal_rows(row_numbers(features), copy, _LEAST_ROWS)
-    count = int(found.max()) + 1
-    is_few = rows < _LEAST_ROWS or (groups is None and count < _LEAST_ROWS)
+        numbers = equal_rows(row_numbers(features), copy, _MIN_ROWS_TO_SPLIT)
+    count = int(numbers.max()) + 1
+    is_few = rows < _MIN_ROWS_TO_SPLIT or (groups is None and count < _MIN_ROWS_TO_SPLIT)
     if is_few:
         different = f"only {count} of them differ; " if count < rows and groups is None else ""
         warn(
-            f"{rows} rows are too few to hold some of them out ({different}from {_LEAST_ROWS} on "
-            "a part is): the model makes "
-            f"{_WITHOUT_HOLD_OUT} steps, and nothing corrects its spread."
+            f"{rows} rows are too few to hold some of them out ({different}from "
+            f"{_MIN_ROWS_TO_SPLIT} on a part is): the model makes {_STEPS_WITHOUT_VALIDATION} "
+            "steps, and nothing corrects its spread."
         )
     elif groups is None:
-        warn_of_copies(found, copy, "give `groups`")
-    return None if is_few else found
+        warn_of_copies(numbers, copy, "give `groups`")
+    return None if is_few else numbers
 
 
 def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
-    """Refuse targets that rounding to single precision makes infinite or moves outside the support."""
+    """Refuse targets that become infinite or leave the support in single precision."""
     lost = (
         ~targets.isfinite()
         if targets.is_floating_point()
@@ -554,22 +592,20 @@ def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -
         place = lost.nonzero()[0].tolist()
         raise TargetError(
             "y must keep its values in single precision, in which training computes, got "
-            f"{y[tuple(place)]:g} at row "
-            f"{int(rows[place[0]])} ({int(lost.sum())} of {lost.numel()} values). Try other "
-            "units, in which targets are neither "
-            "tiny nor huge."
+            f"{y[tuple(place)]:g} at row {int(rows[place[0]])} ({int(lost.sum())} of "
+            f"{lost.numel()} values). Try other units, in which targets are neither tiny nor huge."
         )
 
 
 def _check_standardised(inputs: Tensor, features: Tensor, rows: Tensor) -> None:
-    """Refuse features that are not finite once they are standardised: their spread, or its inverse, overflows."""
+    """Refuse features whose standard deviation, or its inverse, overflows in single precision."""
     bad = ~inputs.isfinite()
     if bool(bad.any()):
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
             f"features must be numbers that can be standardised, got {features[row, column]:g} at "
-            f"row {int(rows[row])}, column "
-            f"{column}. Use other units, in which numbers are neither tiny nor huge."
+            f"row {int(rows[row])}, column {column}. Use other units, in which numbers are neither "
+            "tiny nor huge."
         )
 
 
@@ -579,14 +615,14 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
         row, column = bad.nonzero()[0].tolist()
         raise ValueError(
             f"features must be finite, got {features[row, column]:g} at row {int(rows[row])}, "
-            f"column {column} "
-            f"({int(bad.any(1).sum())} rows in all). Impute them first, as the estimators do."
+            f"column {column} ({int(bad.any(1).sum())} rows in all). Impute them first, as the "
+            "estimators do."
         )
 
 
 def _recalibration(dist: Distribution) -> Recalibration | None:
-    """The one number that mends the spread of such distributions and leaves them of their kind."""
-    one = each_output(dist)
-    if one.kind in (*CLASSES, "ranking"):
+    """The recalibration by one number that leaves such distributions in their family, if any."""
+    output = each_output(dist)
+    if output.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
-    return ScaleCalibration() if is_real(dist.support) or isinstance(one, VonMises) else None
+    return ScaleCalibration() if is_real(dist.support) or isinstance(output, VonMises) else None

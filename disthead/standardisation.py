@@ -1,4 +1,7 @@
-"""Standardised targets: which families take them, their location and scale, and what changes in a head with the unit."""
+"""Standardised targets: their location and scale, the families that take them, and their heads.
+
+Features are standardised by `mean_and_std` as well.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,24 +31,27 @@ __all__ = [
     "with_min_scale",
 ]
 
-MIN_SCALE = 1e-4  # of a standardised target: far below any honest scale
-_FAR = 30  # times the range of the middle nine tenths of the targets, beyond their median: outliers
-# Cauchy targets, with the heaviest tails that data have, have the farthest of N rows about N / 20
-# such ranges away.
-_DOMINANT, _DOMINANT_BY_ROW = 1e4, 100.0
-SCALES = {
-    "scale": 1,
-    "scale_tril": 1,
-    "cov_diag": 2,
-}  # parameters that can collapse -> power of the target's unit in them
+MIN_SCALE = 1e-4  # of a standardised target: far below any plausible scale
+# Distances from the median, in ranges of the middle nine tenths of the targets. Farther targets
+# are outliers; those beyond both dominant ones are worth more than all others together. Of N
+# Cauchy targets, whose tails are as heavy as those of data get, the farthest is about N / 20 such
+# ranges away.
+_OUTLIER_DISTANCE = 30
+_DOMINANT_DISTANCE, _DOMINANT_DISTANCE_PER_ROW = 1e4, 100.0
+# parameters that can collapse -> power of the target's unit in them
+SCALES = {"scale": 1, "scale_tril": 1, "cov_diag": 2}
 _POWERS = SCALES | {"loc": 1, "cov_factor": 1, "df": 0, "logits": 0}
 
 
 def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
-    """Why targets of this family cannot be standardised; None where they can.
+    """The reason why targets of this family cannot be standardised; None where they can be.
 
-    Only real numbers can be moved and stretched: counts, proportions, directions and classes have
+    Only real numbers can be shifted and scaled: counts, proportions, directions and classes have
     an origin or a unit of their own.
+
+    Args:
+        family: of the targets.
+        fixed: the fixed parameters, by name.
     """
     if not is_real(family.support):
         return (
@@ -61,12 +67,21 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
 def location_and_scale(
     y: Tensor, weight: Tensor | None, dtype: torch.dtype, family: Family
 ) -> tuple[Tensor, Tensor]:
-    """What standardises targets (N, *event_shape), in this precision: the weighted `robust_units`.
+    """Location and scale that standardise targets: `robust_units` in a given precision.
 
     The scale of constant targets is 1.
 
+    Args:
+        y: targets (N, *event_shape).
+        weight: (N,), or None where all rows count the same.
+        dtype: the precision of the result.
+        family: of the targets.
+
+    Returns:
+        Location and scale, each of shape event_shape.
+
     Raises:
-        ValueError: for targets that vary by less than the precision can tell.
+        ValueError: for targets whose variation is lost in this precision.
     """
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
     check_precision(scale, _without_outliers(y, weight).abs().amax(0), dtype, "the target")
@@ -74,19 +89,32 @@ def location_and_scale(
 
 
 def target_units(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tensor, Tensor]:
-    """As `location_and_scale`, in double precision; the scale of constant targets is a millionth of their size."""
+    """Location and scale that standardise targets, in double precision.
+
+    Arguments and shapes are those of `location_and_scale`. The scale of constant targets is a
+    millionth of their size, and 1 where they are zero.
+    """
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
     return loc, torch.where(scale > 0, scale, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
 
 
 def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over rows (N, ...), in double precision; exactly 0 where all rows are equal."""
+    """Mean and standard deviation (population, without Bessel's correction) over the rows.
+
+    The standard deviation is exactly 0 where all rows are equal.
+
+    Args:
+        values: (N, ...).
+        weight: (N,), or None where all rows count the same.
+
+    Returns:
+        Both of shape (...), in double precision.
+    """
     values = values.double()
     least, most = values.amin(0), values.amax(0)
     size = torch.maximum(least.abs(), most.abs())
-    unit = torch.where(
-        (size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0
-    )  # their squares would overflow or be zero
+    # numbers whose squares would overflow or become zero are scaled
+    unit = torch.where((size > 1e150) | ((size > 0) & (size < 1e-150)), size, 1.0)
     values = values / unit
     if weight is None:
         loc, scale = values.mean(0), values.std(0, correction=0)
@@ -102,15 +130,22 @@ def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, 
 def robust_units(
     loc: Tensor, scale: Tensor, y: Tensor, weight: Tensor | None, family: Family
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of targets, as if outliers were nearer where the family expects them.
+    """Mean and standard deviation of targets, with outliers clamped where the family expects them.
 
-    Outliers lie farther from the median than 30 times the range of the middle nine tenths. They
-    would squeeze all other targets together. A family expects them where its own start has a
-    smaller scale: it is robust, as student_t is, or a mixture has a component for them.
+    Outliers lie farther from the median than 30 times the range of the middle nine tenths, and are
+    moved to that distance, since they would squeeze all other targets together. A family expects
+    them where the scale of its initial estimate is smaller than the standard deviation: it is
+    robust, as student_t is, or it is a mixture with a component for them.
 
     Args:
-        loc, scale: mean and standard deviation of all targets.
-        y, weight: targets (N, *event_shape), or a sample of them, and their weights.
+        loc: the mean of all targets, of shape event_shape.
+        scale: their standard deviation.
+        y: targets (N, *event_shape), or a sample of them.
+        weight: (N,), the weights of `y`, or None where all rows count the same.
+        family: of the targets.
+
+    Returns:
+        Location and scale, each of shape event_shape.
     """
     if "scale" not in family.parameters:
         return loc, scale
@@ -119,44 +154,61 @@ def robust_units(
     if not bool(has_outliers.any()):
         return loc, scale
     near_loc, near_scale = mean_and_std(near, weight)
-    # of all components
-    own = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)
-    unit = torch.maximum(near_scale, own)
+    # the least scale of all components
+    initial = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)
+    unit = torch.maximum(near_scale, initial)
     is_smaller = has_outliers & (unit < scale)
     return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)
 
 
 def _without_outliers(y: Tensor, weight: Tensor | None) -> Tensor:
-    """The targets (N, ...), outliers of a column moved to where these begin."""
+    """The targets (N, ...), with the outliers of each column clamped."""
     y = y.double()
     levels = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device=y.device)
     columns = []
     for column in y.reshape(len(y), -1).unbind(1):
         lower, middle, upper = weighted_quantiles(column, levels, weight)
-        reach = _FAR * (upper - lower) if upper > lower else torch.inf
+        reach = _OUTLIER_DISTANCE * (upper - lower) if upper > lower else torch.inf
         columns.append(column.clamp(middle - reach, middle + reach))
     return torch.stack(columns, 1).reshape(y.shape)
 
 
 def check_precision(scale: Tensor, level: Tensor, dtype: torch.dtype, what: str) -> None:
-    """Refuse numbers that vary about their level (their largest absolute value) by less than the precision can tell."""
+    """Refuse numbers whose variation is lost in a precision.
+
+    Args:
+        scale: their standard deviation, of any shape.
+        level: their largest absolute value, of the same shape.
+        dtype: the precision.
+        what: the numbers are, for the message.
+
+    Raises:
+        ValueError: with both numbers.
+    """
     lost = (scale > 0) & (scale < 1e-4 * level) & (level * torch.finfo(dtype).eps > 1e-3 * scale)
     if lost.any():
         column = f" in column {int(lost.reshape(-1).nonzero()[0])}" if lost.ndim else ""
         raise ValueError(
             f"{what} varies by {scale[lost][0]:.3g} about {level[lost][0]:.7g}{column}, too "
-            f"little for {dtype} to tell. "
-            "Subtract a constant from it first."
+            f"little for {dtype} to tell. Subtract a constant from it first."
         )
 
 
 def check_relative_spread(
     family: Family, y: Tensor, weight: Tensor | None, what: str = "y"
 ) -> None:
-    """Refuse targets (N, *event_shape) that vary too little beside their size for a family that cannot be standardised.
+    """Refuse targets that vary too little beside their size for a family.
+
+    The limit is the family's `least_log_std`; families that can be standardised have none.
+
+    Args:
+        family: of the targets.
+        y: targets (N, *event_shape).
+        weight: (N,), or None where all rows count the same.
+        what: the name of the targets, for the message.
 
     Raises:
-        TargetError: with the spread, the size, and what to do.
+        TargetError: with the standard deviation, the size, and what to do.
     """
     if not family.least_log_std:
         return
@@ -164,10 +216,9 @@ def check_relative_spread(
     if bool((std < family.least_log_std).any()):
         raise TargetError(
             f"{what} varies by {float(std.min()):.3g} of its size in all rows "
-            f"({float(y[0].flatten()[0]):.7g} at row 0), too little "
-            f"for {family.name} to learn, which needs {family.least_log_std:g}. Take a family of "
-            "real numbers, such as normal or "
-            "student_t, which are standardised; or subtract a constant from the targets."
+            f"({float(y[0].flatten()[0]):.7g} at row 0), too little for {family.name} to learn, "
+            f"which needs {family.least_log_std:g}. Take a family of real numbers, such as normal "
+            "or student_t, which are standardised; or subtract a constant from the targets."
         )
 
 
@@ -175,50 +226,52 @@ def warn_of_dominant_rows(
     family: Family,
     y: Tensor,
     weight: Tensor | None,
-    known: Mapping[str, Tensor],
+    row_constants: Mapping[str, Tensor],
     names: Sequence[str],
     rows: Tensor | None,
     part: str = "",
 ) -> None:
-    """One warning of targets and known quantities so far from all others that the mean loss is that of their rows.
+    """Warn once of numbers so far from all others that their rows determine the mean loss.
 
-    A number is so far where its distance from the median of the others is more than 10,000 times
-    the range of their middle nine tenths, and more than 100 times their number. Heavy tails do not
-    reach there: it happens to one table of Cauchy targets in some thousands. Targets of bounded
-    families and of families that expect outliers (`robust_units`) are not looked at.
+    The numbers are targets and row constants. One is so far where its distance from the median of
+    the others is more than 10,000 and more than 100 N times the range of their middle nine tenths.
+    Heavy tails do not reach there: it happens to one table of Cauchy targets in some thousands.
+    Targets of bounded families and of families that expect outliers (`robust_units`) are excepted.
 
     Args:
-        y, weight, known: targets (N, *event_shape), weights (N,) and quantities (N,) of the rows
-            that are there.
+        family: of the targets.
+        y: targets (N, *event_shape), without rows of weight 0.
+        weight: (N,), or None where all rows count the same.
+        row_constants: quantities of each row by name, (N,).
         names: of the targets.
-        rows: their numbers in the table, for messages.
-        part: of the table, for messages.
+        rows: (N,), the numbers of the rows in the table, for the message.
+        part: the part of the table, such as training, for the message.
     """
-    columns = dict(known)
+    columns = dict(row_constants)
     if _can_be_dominated(family):
         columns |= dict(zip(names, y.reshape(len(y), -1).unbind(1), strict=True))
-    found = []
+    descriptions = []
     for name, values in columns.items():
         far = _dominant(values.double(), weight).nonzero().flatten().tolist()
         if far:
             place = "" if rows is None else f" at row {int(rows[far[0]])}"
             more = f" and {len(far) - 1} more" if len(far) > 1 else ""
-            found.append(f"{name} has {float(values[far[0]]):.7g}{place}{more}")
-    if found:
+            descriptions.append(f"{name} has {float(values[far[0]]):.7g}{place}{more}")
+    if descriptions:
         robust = (
             ", or take a family that expects outliers, such as student_t"
             if is_real(family.support)
             else ""
         )
         warn(
-            f"{', '.join(found)}{f' in the {part} rows' * bool(part)}: so far from all others "
-            f"that the mean loss of {family.name} is that "
-            f"of this row alone. Correct the number or leave its row out{robust}."
+            f"{', '.join(descriptions)}{f' in the {part} rows' * bool(part)}: so far from all "
+            f"others that the mean loss of {family.name} is that of this row alone. Correct the "
+            f"number or leave its row out{robust}."
         )
 
 
 def _can_be_dominated(family: Family) -> bool:
-    """Whether one target can be worth more than all others: the support has no end, and no parameter expects outliers."""
+    """Whether one target can have nearly all of the loss: it is unbounded, outliers unexpected."""
     expects_outliers = "df" in family.parameters or {"logits", "scale"} <= set(family.parameters)
     is_half_line = hasattr(family.support, "lower_bound") and not hasattr(
         family.support, "upper_bound"
@@ -227,7 +280,7 @@ def _can_be_dominated(family: Family) -> bool:
 
 
 def is_real(support: constraints.Constraint) -> bool:
-    """Whether targets, or each of several independent ones, are any real number."""
+    """Whether targets can be any real number, or each entry of independent ones can."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support is constraints.real
@@ -244,16 +297,25 @@ def _dominant(values: Tensor, weight: Tensor | None) -> Tensor:
     lower, middle, upper = weighted_quantiles(
         others, levels, None if weight is None else weight[is_other]
     )
-    # Where nearly all are one number, their range says nothing.
+    # where nearly all are one number, their range is zero
     units = (upper - lower, (others - middle).abs().max(), middle.abs(), torch.ones_like(middle))
     unit = next(unit for unit in units if unit > 0)
-    return (values - middle).abs() > max(_DOMINANT, _DOMINANT_BY_ROW * len(values)) * unit
+    distance = max(_DOMINANT_DISTANCE, _DOMINANT_DISTANCE_PER_ROW * len(values))
+    return (values - middle).abs() > distance * unit
 
 
 def with_min_scale(
     links: Mapping[str, Link], fixed: Mapping[str, Any], min_scale: float
 ) -> dict[str, Link]:
-    """The links, that of the scale with a minimum below it, unless it has one already or is fixed."""
+    """The links, of which that of the scale has a minimum.
+
+    A scale that is fixed, or whose link has a minimum already, stays as it is.
+
+    Args:
+        links: parameter name -> link.
+        fixed: the fixed parameters, by name.
+        min_scale: in standard deviations of the target; 0 for none.
+    """
     links = dict(links)
     name = next((name for name in SCALES if name in links), None)
     if min_scale and name is not None and name not in fixed and not links[name].lower:
@@ -262,7 +324,14 @@ def with_min_scale(
 
 
 def in_other_units(name: str, value: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-    """The parameter `name` of loc + scale * y, from that of y; `loc` and `scale` broadcast against it."""
+    """The parameter `name` of the distribution of loc + scale * y, from that of y.
+
+    Args:
+        name: of a parameter of a family of real numbers.
+        value: of the parameter, (...).
+        loc: broadcast against `value`.
+        scale: likewise, positive.
+    """
     power = _POWERS[name]
     value = value * scale**power if power else value
     return value + loc if name == "loc" else value

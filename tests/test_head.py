@@ -45,7 +45,7 @@ def test_shared_parameter_is_one_value_for_all_rows(generator):
     head = dh.DistributionHead("normal", 4, event_shape=(3,), shared=("scale",))
     dist = head(torch.randn(6, 4, generator=generator))
     assert head.linear.out_features == 3
-    assert head.shared["scale"].shape == (3,)  # a spread for each output
+    assert head.shared["scale"].shape == (3,)  # one scale for each output
     assert dist.batch_shape == (6,)
     assert dist.event_shape == (3,)
     assert bool((dist.scale == dist.scale[0]).all())
@@ -135,7 +135,7 @@ def test_initialize_with_a_fixed_parameter(generator):
     ("negative_binomial", "poisson", 4 + torch.arange(300.0) % 4),
 ])  # fmt: skip
 def test_a_maximum_at_infinity_is_approached(family, limit, y):
-    """Tails lighter than those of any member: the best of the family is its limit."""
+    """Tails are lighter than those of the whole family, whose limit fits best."""
 
     def nll(name):
         return float(

@@ -92,7 +92,7 @@ def test_many_levels_are_asked_of_fewer_rows_at_a_time(regressor, asked, monkeyp
     X = np.linspace(0, 1, 50)[:, None]
     whole = regressor.predict_quantiles(X, LEVELS)
     asked.clear()
-    monkeypatch.setattr(base, "_ANSWERS", 19 * 20)
+    monkeypatch.setattr(base, "_BATCH_VALUES", 19 * 20)
     np.testing.assert_array_equal(regressor.predict_quantiles(X, LEVELS), whole)
     assert asked["icdf"] == [19 * 20, 19 * 20, 19 * 10]
 
@@ -208,7 +208,7 @@ def test_an_evaluation_tells_the_terminal_how_far_it_is(monkeypatch):
 def test_predictions_tell_the_terminal_how_far_they_are(regressor, monkeypatch):
     monkeypatch.setattr(progress, "_PATIENCE", -1.0)
     monkeypatch.setattr(progress, "_PAUSE", -1.0)
-    monkeypatch.setattr(base, "_BATCH", 20)
+    monkeypatch.setattr(base, "_BATCH_ROWS", 20)
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     regressor.predict(np.linspace(0, 1, 50)[:, None])

@@ -1,4 +1,4 @@
-"""`Columns`: which columns of a table mean what, and how they become tensors."""
+"""`Columns`: the meaning of the columns of a table, and their encoding as tensors."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -42,16 +42,24 @@ __all__ = [
 
 
 _SINGLE = torch.finfo(torch.float32)
-# of numbers in a table; differences of such numbers do not overflow in single precision
-_LARGEST = 1e37
-# range of a feature that single precision can standardise; the narrowest is its inverse
-_WIDEST = 1e35
-# of the width of the limits, at most five times that of the training rows: what rounding may change
-_LOST = 1e-3
+# the largest number in a table; differences of such numbers do not overflow in single precision
+_MAX_NUMBER = 1e37
+# the largest range of a feature that single precision can standardise; the smallest is its inverse
+_MAX_RANGE = 1e35
+# the largest rounding error, as a share of the width of the limits, which is at most five times
+# the range of the training rows
+_MAX_ROUNDING = 1e-3
 
 
 class Encoded(NamedTuple):
-    """A table as tensors, all rows in their order: features (N, P), y (N,) or (N, D), weight (N,), known by name (N,)."""
+    """A table as tensors, with all rows in their order.
+
+    Attributes:
+        features: (N, P).
+        y: targets, (N,) or (N, D); None where they were not read.
+        weight: (N,), or None.
+        known: the row constants by name, each (N,).
+    """
 
     features: Tensor
     y: Tensor | None
@@ -59,26 +67,26 @@ class Encoded(NamedTuple):
     known: dict[str, Tensor]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Encoded":
-        """The function of each tensor."""
+        """The table with a function applied to each tensor."""
         y, weight = (
             None if values is None else function(values) for values in (self.y, self.weight)
         )
-        return Encoded(
-            function(self.features),
-            y,
-            weight,
-            {name: function(v) for name, v in self.known.items()},
-        )
+        known = {name: function(values) for name, values in self.known.items()}
+        return Encoded(function(self.features), y, weight, known)
 
-    def at(self, chosen: "Tensor | slice") -> "Encoded":
-        """Some of its rows."""
-        if isinstance(chosen, slice):
-            return self.map(lambda values: values[chosen])
-        # several times as fast as values[chosen]
-        return self.map(lambda values: values.index_select(0, chosen))
+    def at(self, rows: "Tensor | slice") -> "Encoded":
+        """The table of some rows, by their positions."""
+        if isinstance(rows, slice):
+            return self.map(lambda values: values[rows])
+        # several times as fast as values[rows]
+        return self.map(lambda values: values.index_select(0, rows))
 
     def single(self) -> "Encoded":
-        """Numbers in single precision; class indices stay integers, and whole targets above 2^24 stay as they are."""
+        """The table in single precision.
+
+        Class indices stay integers. Targets stay in double precision where all of them are whole
+        numbers and one is above 2^24, beyond which single precision skips integers.
+        """
         rounded = self.map(lambda values: values.float() if values.is_floating_point() else values)
         if self.y is None or not self.y.is_floating_point() or bool((self.y.abs() <= 2**24).all()):
             return rounded
@@ -100,16 +108,16 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """The part of each column, found in the training data; plain data, so that it travels in a checkpoint.
+    """The meaning of each column, learned from the training data by `disthead.data.search`.
 
-    `disthead.data.search` finds it.
+    It is plain data, which checkpoints hold.
 
     Attributes:
-        features: feature name -> how it is encoded.
-        target: names of the target columns.
+        features: column name -> its encoding.
+        target: the names of the target columns.
         classes: target name -> class names, for targets given as text.
-        known: quantity of the family -> column, such as `{"exposure": "months"}`.
-        weight: the column of the weights.
+        known: row constant of the family -> column name, such as `{"exposure": "months"}`.
+        weight: the name of the column of weights, or None.
         unit: "degrees" for targets that are angles in degrees; the tensors are in radians.
     """
 
@@ -127,7 +135,7 @@ class Columns:
 
     @classmethod
     def from_state(cls, state: Mapping) -> Self:
-        """The columns that have this state.
+        """The columns of a `state`.
 
         Raises:
             ValueError: for entries that are missing, unknown or of another kind, with their place.
@@ -149,49 +157,53 @@ class Columns:
 
     @property
     def numeric(self) -> list[int]:
-        """The positions of the numbers among the entries of the feature vector; the others are indicators."""
+        """The positions of the numbers in the feature vector; the other entries are indicators."""
         return numeric(list(self.features.values()))
 
     def used(self, needs_target: bool = True) -> list[str]:
-        """The columns that `encode` reads."""
+        """The names of the columns that `encode` reads."""
         needed = [*self.target, *([self.weight] if self.weight else [])] if needs_target else []
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
     def encode(
         self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
     ) -> Encoded:
-        """The table as tensors, numbers in single precision; as `encode_exactly`."""
+        """The table as tensors in single precision.
+
+        Arguments and errors are those of `encode_exactly`.
+        """
         return self.encode_exactly(frame, needs_target, unseen).single()
 
     def encode_exactly(
         self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
     ) -> Encoded:
-        """Some rows of a table as tensors, numbers in double precision.
+        """The table as tensors in double precision.
+
+        Targets and row constants of weight 0 may have any value.
 
         Args:
-            frame: the rows; their columns may come in any order, and there may be more of them.
+            frame: the rows, with their columns in any order; other columns are ignored.
             needs_target: whether the targets and the weights are read.
-            unseen: gathers what training has not seen.
+            unseen: gathers values that the training rows do not have.
 
         Raises:
-            DataError: for columns that are not there or of another kind, infinite numbers, targets
-                that are missing or of an unknown class; targets and known quantities of weight 0
-                may be anything.
+            DataError: for columns that are missing or of another kind, infinite numbers, and
+                targets that are missing or of an unknown class.
         """
         for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
             check_exists(frame, name)
-        parts = []
+        features = []
         for name, column in self.features.items():
             values = column.align(values_of(frame, name))
             if unseen is not None:
                 unseen.add(column, values)
             encoded = column.encode(values)
             check_range(column, values, encoded)
-            parts.append(torch.from_numpy(encoded))
+            features.append(torch.from_numpy(encoded))
         weight = self._weights(frame) if needs_target and self.weight is not None else None
         present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
         return Encoded(
-            torch.cat(parts, -1),
+            torch.cat(features, -1),
             self._targets(frame, present) if needs_target else None,
             weight,
             {
@@ -205,13 +217,13 @@ class Columns:
         for name in self.target:
             values = values_of(frame, name)
             if name in self.classes:
-                found = _class_indices(values, self.classes[name], present)
+                numbers = _class_indices(values, self.classes[name], present)
             else:
-                found = number_targets(values, present)
-                check_single(values, found, present)
-            if present.any():  # a row of weight 0 is not there, so any target will do that can be
-                found = np.where(present, found, found[np.argmax(present)])
-            columns.append(torch.from_numpy(found))
+                numbers = number_targets(values, present)
+                check_single(values, numbers, present)
+            if present.any():  # a row of weight 0 is not there; it gets any valid target
+                numbers = np.where(present, numbers, numbers[np.argmax(present)])
+            columns.append(torch.from_numpy(numbers))
         y = columns[0] if len(columns) == 1 else torch.stack(columns, -1)
         return (y + 180).remainder(360).sub(180).mul(math.pi / 180) if self.unit == "degrees" else y
 
@@ -257,53 +269,58 @@ def _is_mapping_of(kind: Kind, value: Any) -> bool:
     )
 
 
-def check_spread(spread: Tensor, level: Tensor, names: Sequence[str]) -> None:
-    """Refuse columns that vary about their level (their largest absolute value) by less than single precision can tell."""
-    lost = (
-        (spread > 0)
-        & (spread < 1e-4 * level)
-        & (level * torch.finfo(torch.float32).eps > 1e-3 * spread)
-    )
+def check_spread(std: Tensor, level: Tensor, names: Sequence[str]) -> None:
+    """Refuse columns whose variation is lost in single precision.
+
+    Args:
+        std: the standard deviation of each column.
+        level: the largest absolute value of each column.
+        names: of the columns.
+
+    Raises:
+        DataError: with the column and both numbers.
+    """
+    lost = (std > 0) & (std < 1e-4 * level) & (level * _SINGLE.eps > 1e-3 * std)
     if lost.any():
         k = int(lost.nonzero()[0])
         raise DataError(
-            f"column {names[k]!r} varies by {spread[k]:.3g} about {level[k]:.7g}, too little for "
-            "single precision. "
-            "Subtract a constant from it first."
+            f"column {names[k]!r} varies by {std[k]:.3g} about {level[k]:.7g}, too little for "
+            "single precision. Subtract a constant from it first."
         )
 
 
 def check_single(values: Values, numbers: np.ndarray, present: np.ndarray | None = None) -> None:
-    """Refuse numbers that single precision, in which training computes, does not hold: too large, or not zero and too near to it.
+    """Refuse numbers that single precision, in which training computes, cannot represent.
+
+    They are too large, or too small and not zero.
 
     Args:
-        values: of the column, for messages.
-        numbers: in double precision, one for each value.
-        present: the rows that count; others may hold anything.
+        values: those of the column, for messages.
+        numbers: (N,), in double precision.
+        present: booleans (N,), false for rows that may have any value.
 
     Raises:
         DataError: with the column, the row and the number.
     """
     size = np.abs(numbers)
-    lost = (size > _LARGEST) | ((size > 0) & (size < _SINGLE.tiny))
+    lost = (size > _MAX_NUMBER) | ((size > 0) & (size < _SINGLE.tiny))
     if present is not None:
         lost &= present
     if lost.any():
         raise DataError(
             f"column {values.name!r} must hold numbers that single precision holds, in which "
-            "training computes: zero, or from "
-            f"{_SINGLE.tiny:.1e} to {_LARGEST:g} in size; got {values.first(lost)}. Use other "
-            "units, such as thousands or "
-            "thousandths, or write zero where it is meant."
+            f"training computes: zero, or from {_SINGLE.tiny:.1e} to {_MAX_NUMBER:g} in size; got "
+            f"{values.first(lost)}. Use other units, such as thousands or thousandths, or write "
+            "zero where it is meant."
         )
 
 
 def check_range(column: Column, values: Values, encoded: np.ndarray) -> None:
-    """Refuse numbers of a feature that are no longer told apart once they are in single precision.
+    """Refuse numbers of a feature whose differences are lost in single precision.
 
     Args:
-        column: its limits say how far apart its numbers are.
-        values: that are encoded, for messages.
+        column: the encoding, with the limits of its numbers.
+        values: those of the column, for messages.
         encoded: (N, width), in double precision.
 
     Raises:
@@ -315,19 +332,23 @@ def check_range(column: Column, values: Values, encoded: np.ndarray) -> None:
     width = high - low
     numbers = encoded[:, 0]
     with np.errstate(over="ignore"):
-        lost = np.abs(numbers.astype(np.float32) - numbers) > _LOST * width
-    if not 1 / _WIDEST < width < _WIDEST:
+        lost = np.abs(numbers.astype(np.float32) - numbers) > _MAX_ROUNDING * width
+    if not 1 / _MAX_RANGE < width < _MAX_RANGE:
         lost[:] = True
     if lost.any():
         raise DataError(
             f"column {column.name!r} holds numbers that single precision, in which training "
-            "computes, does not tell apart: "
-            f"{values.first(lost)}. Use other units, in which numbers are neither tiny nor huge."
+            f"computes, does not tell apart: {values.first(lost)}. Use other units, in which "
+            "numbers are neither tiny nor huge."
         )
 
 
 def check_exists(frame: "DataFrame", name: str) -> None:
-    """Refuse a table without a column of the training."""
+    """Refuse a table without a column of the training.
+
+    Raises:
+        DataError: with similar names.
+    """
     if name not in frame.columns:
         known = [str(column) for column in frame.columns]
         raise DataError(
@@ -340,7 +361,7 @@ def values_of(frame: "DataFrame", name: str) -> Values:
     """The values of a column.
 
     Raises:
-        DataError: for values of several kinds, or of none that is taken.
+        DataError: for values of several kinds, or of an unsupported one.
     """
     try:
         return read_values(frame[name], name)
@@ -352,32 +373,38 @@ def exact_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = No
     """The numbers of a column, (N,), in double precision.
 
     Args:
-        present: the rows that count; others get the number of one of these.
+        frame: the table.
+        name: of the column.
+        present: booleans (N,), false for rows that get the number of one of the others.
 
     Raises:
         DataError: for values of another kind, and missing and infinite ones, with the row.
     """
-    found = number_targets(values_of(frame, name), present)
-    return (
-        found
-        if present is None or not present.any()
-        else np.where(present, found, found[np.argmax(present)])
-    )
+    numbers = number_targets(values_of(frame, name), present)
+    if present is None or not present.any():
+        return numbers
+    return np.where(present, numbers, numbers[np.argmax(present)])
 
 
 def single_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = None) -> np.ndarray:
-    """As `exact_numbers`; numbers that single precision does not hold are refused."""
+    """The numbers of a column, (N,), in double precision, which single precision can represent.
+
+    Arguments are those of `exact_numbers`.
+
+    Raises:
+        DataError: as `exact_numbers` and `check_single`.
+    """
     numbers = exact_numbers(frame, name, present)
     check_single(values_of(frame, name), numbers, present)
     return numbers
 
 
 def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndarray:
-    """Targets, or other numbers that must all be there, (N,), in double precision.
+    """Targets, or other numbers of which none may be missing, (N,), in double precision.
 
     Args:
-        values: of the column.
-        present: the rows that count; what others hold does not matter.
+        values: those of the column.
+        present: booleans (N,), false for rows that may have any value.
 
     Raises:
         DataError: for dates and durations, texts, and missing and infinite values, with the row.
@@ -389,7 +416,14 @@ def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndar
 
 
 def others_filled(values: Values, present: np.ndarray) -> Values:
-    """With a value of a row that counts in those that do not, so that rows keep their numbers in messages."""
+    """The values, in which rows that are not present get the value of one that is.
+
+    Messages have the right numbers of rows then.
+
+    Args:
+        values: those of a column.
+        present: booleans (N,).
+    """
     if present.all() or not present.any():
         return values
     rows = np.arange(len(values))
@@ -402,11 +436,11 @@ def _class_indices(values: Values, classes: list[str], present: np.ndarray) -> n
     check_complete(values)
     check_finite(values)
     named = values.as_category()
-    places = Column(values.name, classes).places(named)
-    if (places < 0).any():
-        row = int(np.argmax(places < 0))
+    indices = Column(values.name, classes).places(named)
+    if (indices < 0).any():
+        row = int(np.argmax(indices < 0))
         assert named.codes is not None
         value = label(named.levels[int(named.codes[row])])
         error = unknown_name(f"class of column {values.name!r} at row {row},", value, classes)
         raise DataError(f"{error} The model has never seen it.")
-    return places
+    return indices

@@ -1,4 +1,4 @@
-"""scikit-learn's conventions: `DistributionRegressor` and `DistributionClassifier`."""
+"""Estimators with scikit-learn's conventions: `DistributionRegressor`, `DistributionClassifier`."""
 
 from disthead.estimators.classifier import DistributionClassifier
 from disthead.estimators.regressor import DistributionRegressor

@@ -1,4 +1,4 @@
-"""`DistributionEstimator`: what the regressor and the classifier have in common: tables in, distributions out."""
+"""`DistributionEstimator`: the base class of the regressor and the classifier."""
 
 import copy
 import sys
@@ -28,19 +28,22 @@ from disthead.weights import as_weight, present
 
 __all__ = ["DistributionEstimator"]
 
-# At a time, so that predictions of any number of rows need little memory:
-_BATCH = 8192  # rows
-_ANSWERS = 2**18  # quantiles
+# limits of one computation, so that predictions of any number of rows need little memory
+_BATCH_ROWS = 8192
+_BATCH_VALUES = 2**18  # such as quantiles
 
 
 class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
-    """A scikit-learn estimator whose prediction is a distribution. `DistributionRegressor` and `DistributionClassifier` are it."""
+    """The base class of scikit-learn estimators whose prediction is a distribution.
+
+    Its parameters are those of `DistributionRegressor` and `DistributionClassifier`.
+    """
 
     n_outputs_: int
     classes_: np.ndarray
     target_names_: list[str]
     feature_names_in_: np.ndarray
-    objective: Any = "nll"  # of estimators that version 0.1 has pickled
+    objective: Any = "nll"  # pickles of version 0.1 have none
 
     def __init__(
         self,
@@ -65,17 +68,16 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         self.objective = objective
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
-        """Learn from rows `X` and targets `y`.
+        """Train the default recipe on rows and targets.
 
         Args:
-            X: (N, P), an array, tensor or data frame; texts and missing values are taken as they
-                are.
-            y: targets, one for each row.
-            sample_weight: (N,), zero or more; a row with weight 0 is not there, whatever its
+            X: (N, P), an array, tensor or data frame, in which texts and missing values may occur.
+            y: targets, (N,), or (N, D) for several.
+            sample_weight: (N,), zero or more; a row of weight 0 is not there, whatever its
                 features and its target are.
-            groups: (N,), numbers or texts: whose rows belong together and are not independent, such
-                as those of one person, site or panel. They are held out together; so are rows with
-                equal features where no groups are given.
+            groups: (N,), numbers or texts, equal for rows that are not independent, such as those
+                of one person, site or panel. The rows of a group are held out together; without
+                groups, rows with equal features are.
 
         Raises:
             TargetError: for targets that the family cannot have produced, with rows, values and
@@ -123,29 +125,45 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             del self.feature_names_in_
         if table.names is not None:
             self.feature_names_in_ = np.array(table.names, dtype=object)
-        self.report_ = [*encoder.report(), *_told(training, len(table))]
+        self.report_ = [*encoder.report(), *_training_report(training, len(table))]
         if self.verbose:
             print("\n" + "\n".join(map(shown, self.report_)), file=sys.stderr)
         return self
 
     def predict_dist(self, X: Any) -> Distribution:
-        """The distribution of the target for each row, with batch_shape (N,), in y's units and double precision, on the CPU."""
-        parts = [dist.map(lambda parameter: parameter.cpu()) for dist in self._distributions(X)]
-        return parts[0] if len(parts) == 1 else _concatenated(parts)
+        """The distribution of the target for each row, with batch_shape (N,).
+
+        It is in the units of y, in double precision, and on the CPU.
+
+        Args:
+            X: (N, P), as for `fit`.
+        """
+        batches = [dist.map(lambda parameter: parameter.cpu()) for dist in self._distributions(X)]
+        return batches[0] if len(batches) == 1 else _concatenated(batches)
 
     def sample(self, X: Any, n: int = 1, random_state: Any = None) -> np.ndarray:
-        """`n` draws from the distribution of each row: shape (n, N), or (n, N, D) for several targets.
+        """Samples from the distribution of each row, (n, N), or (n, N, D) for several targets.
 
-        The same `random_state` gives the same draws.
+        Args:
+            X: (N, P), as for `fit`.
+            n: the number of samples of each row.
+            random_state: an integer, or a generator of NumPy; the same integer gives the same
+                samples. None draws a seed from torch's generator.
         """
         count = as_integer(n, "n")
         generator = torch.Generator(self._device()).manual_seed(_seed(random_state))
-        return self._labelled(self._ask(X, lambda dist: draw(dist, count, generator), dim=1))
+        return self._labelled(self._evaluate(X, lambda dist: draw(dist, count, generator), dim=1))
 
     def save(self, folder_path: "str | Path") -> Path:
-        """Write model.safetensors and config.json, plain data both, into a folder, which is made; returns it.
+        """Write model.safetensors and config.json, both plain data, into a folder.
 
-        `load` reads it again, and `from_pretrained` too.
+        `load` and `from_pretrained` read it.
+
+        Args:
+            folder_path: the folder, which is made where it does not exist.
+
+        Returns:
+            The path of the folder.
 
         Raises:
             ImportError: where safetensors is not installed.
@@ -156,14 +174,15 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     @classmethod
     def load(cls, folder_path: "str | Path", trust: "str | Iterable[str]" = ()) -> Self:
-        """The estimator that `save` wrote into a folder, as it was, or the model of a checkpoint; nothing is unpickled.
+        """Read an estimator that `save` wrote, or the model of a checkpoint; nothing is unpickled.
 
-        The model of a checkpoint that `disthead fit` or a `DistributionModule` wrote predicts as it
-        does there, in double precision; `fit` of the estimator would train the default recipe.
+        A checkpoint is one that `disthead fit` or a `DistributionModule` wrote. Its model predicts
+        as it does there, in double precision; `fit` of the estimator would train the default
+        recipe.
 
         Args:
             folder_path: a folder, or a checkpoint of a model that was trained on a table.
-            trust: names of packages, modules or classes of your own which the checkpoint may use
+            trust: names of your own packages, modules or classes that the checkpoint may use
                 (SECURITY.md).
 
         Raises:
@@ -174,11 +193,14 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return folder.load(cls, _path(folder_path), trust)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload what `save` writes to a repository of the Hugging Face hub, which is made; returns its address.
+        """Upload the files of `save` to a repository of the Hugging Face hub.
 
         Args:
-            repo_id: "name/repository".
+            repo_id: "name/repository", which is made where it does not exist.
             options: as for `huggingface_hub.create_repo`, such as `private=True` and `token`.
+
+        Returns:
+            The address of the repository.
 
         Raises:
             ImportError: where huggingface_hub is not installed.
@@ -193,22 +215,26 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         Args:
             name: a folder, or "name/repository".
             options: as for `huggingface_hub.snapshot_download`, such as `revision` and `token`.
+
+        Raises:
+            ImportError: where huggingface_hub is needed and not installed.
+            ValueError: as for `load`.
         """
         return folder.from_pretrained(cls, name, **options)
 
     @abstractmethod
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
-        """Targets as the distribution takes them."""
+        """Targets as the distribution takes them; at `fit` their number and classes are kept."""
 
     @abstractmethod
     def _check_targets(self, targets: Tensor) -> None:
         """Refuse targets that the family cannot have produced."""
 
     def _warn_of_targets(self, targets: Tensor) -> None:
-        """Warn of training targets of which the family's likelihood says little."""
+        """Warn of training targets that do not look like numbers of the family."""
 
     def _network(self) -> dict[str, Any]:
-        """What the network is made of."""
+        """The arguments of `fit_tabular` for the networks."""
         hidden_sizes = as_integers(self.hidden_sizes, "hidden_sizes")
         return {
             "family": self.family,
@@ -218,10 +244,10 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     @abstractmethod
     def _options(self) -> dict[str, Any]:
-        """The family's options."""
+        """The options of the family."""
 
     def _labelled(self, values: np.ndarray) -> np.ndarray:
-        """Targets as the user knows them."""
+        """Targets in the form of y: classes by their labels."""
         return values
 
     def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
@@ -232,44 +258,53 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         table = self._table(X)
         _check_lengths(table, targets, "y")
         self._check_targets(targets)
-        parts = zip(self._each(table), targets.split(_BATCH), strict=True)
-        log_prob = torch.cat([dist.log_prob(part.to(dist.device)).cpu() for dist, part in parts])
+        batches = zip(self._batches(table), targets.split(_BATCH_ROWS), strict=True)
+        log_prob = torch.cat([dist.log_prob(y.to(dist.device)).cpu() for dist, y in batches])
         weight, log_prob = present(weight, log_prob)
         return float(
             log_prob.mean() if weight is None else (log_prob * weight).sum() / weight.sum()
         )
 
     def _decided(self, X: Any, cost: Any) -> np.ndarray:
-        return self._ask(X, lambda dist: decide(dist, cost))
+        return self._evaluate(X, lambda dist: decide(dist, cost))
 
-    def _ask(
-        self, X: Any, question: Callable[[Distribution], Tensor], dim: int = 0, answers: int = 1
+    def _evaluate(
+        self,
+        X: Any,
+        function: Callable[[Distribution], Tensor],
+        dim: int = 0,
+        values_per_row: int = 1,
     ) -> np.ndarray:
-        """The answers of all rows, asked for a part of the rows at a time: of fewer where each has many `answers`."""
+        """A function of the distributions of all rows, evaluated in chunks that limit its values.
+
+        Args:
+            X: (N, P), as for `fit`.
+            function: a distribution of some rows -> values.
+            dim: the dimension of the rows in the values.
+            values_per_row: their number for each row.
+        """
         self._check_is_fitted()
-        table, found = self._table(X), []
+        table, results = self._table(X), []
         with Progress("predicting", len(table)) as progress:
-            for dist in self._each(table):
-                found += [
-                    question(part).cpu() for part in _parts(dist, max(1, _ANSWERS // answers))
-                ]
+            for dist in self._batches(table):
+                rows = max(1, _BATCH_VALUES // values_per_row)
+                results += [function(chunk).cpu() for chunk in _chunks(dist, rows)]
                 progress.advance(dist.batch_shape[0])
-        return torch.cat(found, dim).numpy()
+        return torch.cat(results, dim).numpy()
 
     def _distributions(self, X: Any) -> Iterator[Distribution]:
         self._check_is_fitted()
-        return self._each(self._table(X))
+        return self._batches(self._table(X))
 
     def _table(self, X: Any) -> Table:
         return self.encoder_.align(Table.read(X), type(self).__name__)
 
     @torch.no_grad()
-    def _each(self, table: Table) -> Iterator[Distribution]:
+    def _batches(self, table: Table) -> Iterator[Distribution]:
         model = self.model_.to(self._device())
-        for start in range(0, len(table), _BATCH):
-            features = torch.from_numpy(
-                self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table))))
-            )
+        for start in range(0, len(table), _BATCH_ROWS):
+            rows = slice(start, min(start + _BATCH_ROWS, len(table)))
+            features = torch.from_numpy(self.encoder_.encode(table, rows))
             yield model.predictive(features.to(self._device()))
 
     def _device(self) -> torch.device:
@@ -284,8 +319,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
             raise ValueError(
                 f"device {self.device!r} is not there, torch finds {torch.cuda.device_count()} "
-                "CUDA devices: give 'auto', which "
-                "takes one where there is one, or 'cpu'."
+                "CUDA devices: give 'auto', which takes one where there is one, or 'cpu'."
             )
         return device
 
@@ -301,7 +335,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     def __getstate__(self) -> dict[str, Any]:
         inherited: Any = super().__getstate__()
         state: dict[str, Any] = dict(inherited)
-        if "model_" in state:  # whoever unpickles may have no such device
+        if "model_" in state:  # the device may not exist where the pickle is read
             state["model_"] = copy.deepcopy(state["model_"]).cpu()
         return state
 
@@ -311,8 +345,8 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return tags
 
 
-def _parts(dist: Distribution, rows: int) -> Iterator[Distribution]:
-    """The rows of the batch, so many at a time."""
+def _chunks(dist: Distribution, rows: int) -> Iterator[Distribution]:
+    """The distribution in chunks of so many rows."""
     count = dist.batch_shape[0]
     if count <= rows:
         yield dist
@@ -321,22 +355,22 @@ def _parts(dist: Distribution, rows: int) -> Iterator[Distribution]:
         yield dist[start : start + rows]
 
 
-def _concatenated(parts: list[Distribution]) -> Distribution:
-    """One distribution of the rows of all parts, parameter by parameter."""
-    columns = zip(*map(_parameters, parts), strict=True)
-    return parts[0].map(lambda _: torch.cat(next(columns)))
+def _concatenated(batches: list[Distribution]) -> Distribution:
+    """The distribution of the rows of all batches, in which parameters are concatenated."""
+    columns = zip(*map(_parameters, batches), strict=True)
+    return batches[0].map(lambda _: torch.cat(next(columns)))
 
 
 def _parameters(dist: Distribution) -> list[Tensor]:
-    """All that `map` maps, in its order."""
-    found: list[Tensor] = []
+    """The arguments of the function that `map` takes, in its order."""
+    parameters: list[Tensor] = []
 
     def note(parameter: Tensor) -> Tensor:
-        found.append(parameter)
+        parameters.append(parameter)
         return parameter
 
     dist.map(note)
-    return found
+    return parameters
 
 
 def _path(folder_path: "str | Path") -> Path:
@@ -345,12 +379,12 @@ def _path(folder_path: "str | Path") -> Path:
 
 
 def _with_weights(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Tensor | None]:
-    """X, y and the weights in double precision; a row that is not there has the features and the target of one that is."""
+    """X, y and the weights in double precision; rows of weight 0 are copies of the first other."""
     if sample_weight is None:
         return X, y, None
-    X, y = (part if hasattr(part, "__len__") else np.asarray(part) for part in (X, y))
-    given = as_tensor(sample_weight, "sample_weight").double()
-    weight = as_weight(given, (_count(X),), name="sample_weight")
+    X, y = (values if hasattr(values, "__len__") else np.asarray(values) for values in (X, y))
+    numbers = as_tensor(sample_weight, "sample_weight").double()
+    weight = as_weight(numbers, (_count(X),), name="sample_weight")
     assert weight is not None
     weight = weight.cpu()
     if bool((weight > 0).all()):
@@ -379,16 +413,16 @@ def _rows(values: Any, rows: np.ndarray) -> Any:
 
 
 def _target_names(y: Any, count: int, features: Sequence[str]) -> list[str]:
-    """The names of the targets, of a series or a data frame; y, or y0, y1 ..., where they have none of their own."""
+    """The names of the columns of y where they can be used, else those of `target_names`."""
     labels: list[Any] = list(y.columns) if hasattr(y, "columns") else [getattr(y, "name", None)]
-    is_own = all(isinstance(name, str) for name in labels) and not set(labels) & set(features)
-    if is_own and len(set(labels)) == len(labels) == count:
+    is_named = all(isinstance(name, str) for name in labels) and not set(labels) & set(features)
+    if is_named and len(set(labels)) == len(labels) == count:
         return labels
     return target_names(count, features)
 
 
 def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
-    """Numbers for the groups of the rows."""
+    """The groups of the rows as integers from 0, (N,)."""
     if groups is None:
         return None
     labels = groups.detach().cpu().numpy() if isinstance(groups, Tensor) else as_array(groups)
@@ -397,7 +431,7 @@ def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
             f"groups must have one value for each row, shape ({count},), got {labels.shape}."
         )
     number: dict[Any, int] = {}
-    found = torch.tensor([number.setdefault(label, len(number)) for label in labels.tolist()])
+    numbers = torch.tensor([number.setdefault(label, len(number)) for label in labels.tolist()])
     missing = torch.tensor([label is None or label != label for label in labels.tolist()])
     missing &= True if weight is None else weight > 0
     if bool(missing.any()):
@@ -406,7 +440,7 @@ def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:
             f"groups must not be missing, got {len(rows)} rows without one, the "
             f"first at row {rows[0]}."
         )
-    return found
+    return numbers
 
 
 def _check_lengths(table: Table, values: Tensor, name: str) -> None:
@@ -421,7 +455,7 @@ def _inconsistent(rows: int, values: int, name: str) -> ValueError:
 
 
 def _seed(random_state: Any) -> int:
-    """A seed: the number given, one drawn from the generator given, or one from torch's own generator."""
+    """A seed: the integer itself, or one drawn from the generator, or from torch's where None."""
     if random_state is None:
         return int(torch.randint(2**31 - 1, ()))
     if hasattr(random_state, "randint"):
@@ -434,18 +468,21 @@ def _seed(random_state: Any) -> int:
     return seed
 
 
-def _told(training: Training, rows: int) -> Iterator[str]:
+def _training_report(training: Training, rows: int) -> Iterator[str]:
     steps = training.steps.tolist()
     kept = f"{min(steps)}" if min(steps) == max(steps) else f"{min(steps)} to {max(steps)}"
     if bool(training.loss.isnan().all()):
         yield f"{rows} rows: none held out, {training.stopped} steps."
     else:
         by = "likelihood" if training.objective == "nll" else training.objective
-        yield f"{rows} rows: {training.stopped} steps, the weights of step {kept} kept, by the {by} of rows held out."
+        yield (
+            f"{rows} rows: {training.stopped} steps, the weights of step {kept} kept, by the {by} "
+            "of rows held out."
+        )
 
 
 def _show_progress(step: int, steps: int, loss: float) -> None:
-    """A line that grows in place; `loss` is that of the rows held out, in standardised units."""
+    """Print the progress over the line before; `loss` is that of standardised targets."""
     done = round(30 * step / steps)
     bar = "=" * done + " " * (30 - done)
     print(

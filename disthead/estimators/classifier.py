@@ -1,4 +1,4 @@
-"""`DistributionClassifier`: classes as targets, their probabilities as the prediction."""
+"""`DistributionClassifier`: classification whose prediction is a distribution."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,29 +21,32 @@ __all__ = ["DistributionClassifier"]
 
 
 class DistributionClassifier(DistributionEstimator):
-    """Classification with honest probabilities: a scikit-learn estimator with the default recipe behind it.
+    """Classification by the default recipe: a scikit-learn estimator that predicts distributions.
 
     Args:
-        family: "categorical", or another whose outcomes are classes ("bernoulli" for two).
-        family_options: the family's own; the number of classes comes from y.
-        ensemble: networks whose probabilities are averaged.
-        hidden_sizes: of the multilayer perceptron.
-        max_steps: of training, at most; None leaves it to the recipe.
-        random_state: a number makes results repeat; None draws a seed from torch's generator.
+        family: "categorical", or another family of classes ("bernoulli" for two).
+        family_options: options of the family; the number of classes comes from y.
+        ensemble: the number of networks, whose probabilities are averaged.
+        hidden_sizes: the sizes of the layers of the multilayer perceptron.
+        max_steps: the largest number of training steps; None for that of the recipe.
+        random_state: an integer for reproducible results, or a generator of NumPy; None draws a
+            seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
-        verbose: 1 shows the progress and what was done.
-        objective: what training minimises, a name of `disthead.objectives` or a function of (dist,
-            y).
+        verbose: 1 shows the progress and the report.
+        objective: what training minimises, a name of `disthead.objectives` or a function of
+            (dist, y) that returns one number per row.
 
     Attributes:
-        classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
+        classes_: the classes, sorted; in `predict_dist` they are 0, 1 ... in this order.
         model_: the trained `PredictiveModel`.
-        n_features_in_, feature_names_in_: the columns of X.
-        report_: what was done to the columns and how training went, in sentences.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: their names, where X is a data frame.
+        report_: sentences on the encoding of the columns and the course of the training.
 
     >>> import numpy as np
     >>> X = np.linspace(0, 1, 100)[:, None]
-    >>> model = DistributionClassifier(max_steps=50, random_state=0).fit(X, np.where(X[:, 0] > 0.5, "high", "low"))
+    >>> y = np.where(X[:, 0] > 0.5, "high", "low")
+    >>> model = DistributionClassifier(max_steps=50, random_state=0).fit(X, y)
     >>> model.predict([[0.1], [0.9]])
     array(['low', 'high'], dtype='<U4')
     """
@@ -73,38 +76,51 @@ class DistributionClassifier(DistributionEstimator):
         )
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
-        """A class for each row, (N,).
+        """The most probable class of each row, (N,), or that with the least expected cost.
 
         Args:
-            cost: a matrix (classes, classes), cost[i, j] of saying class i where j is true: then
-                the class that costs least, as by `disthead.decide`; otherwise the most probable
-                one.
+            X: (N, P), as for `fit`.
+            cost: (classes, classes), where cost[i, j] is the cost of class i where j is true. With
+                it the result is the decision of `disthead.decide`.
+
+        Raises:
+            ValueError: for costs of another shape.
         """
         self._check_is_fitted()
         if cost is not None and np.shape(cost) != (len(self.classes_),) * 2:
             raise ValueError(
                 f"cost must have the shape ({len(self.classes_)}, {len(self.classes_)}), a row "
-                "for each class that can be "
-                f"said, got {np.shape(cost)}. For other actions ask "
+                f"for each class that can be said, got {np.shape(cost)}. For other actions ask "
                 "disthead.decide(model.predict_dist(X), cost)."
             )
         return self._labelled(self._decided(X, cost))
 
     def predict_dist(self, X: Any) -> Distribution:
-        """The distribution of the class for each row, with batch_shape (N,), in double precision, on the CPU.
+        """The distribution of the class for each row, with batch_shape (N,).
 
-        It takes targets as `fit` does, arrays, columns and lists of classes:
-        `disthead.evaluate(model.predict_dist(X), y)`. A tensor holds the places of the classes in
-        `classes_` instead, from 0.
+        It is in double precision and on the CPU. Its targets may be arrays, columns and lists of
+        classes, as those of `fit`: `disthead.evaluate(model.predict_dist(X), y)`. A tensor of
+        targets holds positions in `classes_`, from 0.
+
+        Args:
+            X: (N, P), as for `fit`.
         """
         return super().predict_dist(X).with_class_labels(self.classes_.tolist())
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, classes), in the order of `classes_`."""
-        return self._ask(X, class_probs).astype(np.float64)
+        return self._evaluate(X, class_probs).astype(np.float64)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The mean log-likelihood of `y`, in nats per row: higher is better. It is not the accuracy."""
+        """The mean log-likelihood of the targets, in nats per row; higher is better.
+
+        It is not the accuracy.
+
+        Args:
+            X: (N, P), as for `fit`.
+            y: classes, (N,).
+            sample_weight: (N,), zero or more.
+        """
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
@@ -114,8 +130,7 @@ class DistributionClassifier(DistributionEstimator):
         if array.ndim == 2 and array.shape[1] == 1:
             warnings.warn(
                 "A column-vector y was passed when a 1d array was expected. Please change the "
-                "shape of y to "
-                "(n_samples,), for example using ravel().",
+                "shape of y to (n_samples,), for example using ravel().",
                 conventions.DataConversionWarning,
                 stacklevel=4,
             )
@@ -134,8 +149,7 @@ class DistributionClassifier(DistributionEstimator):
             if len(labels) < 2:
                 raise ValueError(
                     f"y must hold at least two classes, got one class: {labels.tolist()}. Where "
-                    "sample_weight is zero for "
-                    "all rows of the others, only one class is left."
+                    "sample_weight is zero for all rows of the others, only one class is left."
                 )
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
@@ -170,7 +184,7 @@ class DistributionClassifier(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags
 
-        inherited: Any = super()  # scikit-learn's class, by now
+        inherited: Any = super()  # scikit-learn's class, once there is an instance
         tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         return tags
@@ -189,8 +203,7 @@ def _check_labels(array: np.ndarray) -> None:
             row = int(broken.argmax())
             raise TargetError(
                 f"Unknown label type: continuous. y must hold classes, got {array[row]:g} at row "
-                f"{row}. "
-                "For numbers use DistributionRegressor."
+                f"{row}. For numbers use DistributionRegressor."
             )
     elif array.dtype.kind in "OmM":
         missing = [row for row, value in enumerate(array) if is_missing(value)]

@@ -1,4 +1,7 @@
-"""scikit-learn's base class, error and warning, imported when they are first needed, or stand-ins where it is not installed."""
+"""The base class, an error and a warning of scikit-learn, or stand-ins where it is not installed.
+
+They are imported when they are first needed.
+"""
 
 import importlib
 import inspect
@@ -14,11 +17,11 @@ if TYPE_CHECKING:
 else:
 
     class BaseEstimator:
-        """Parameters are the arguments of `__init__`: a stand-in for scikit-learn's class of that name until there is an instance.
+        """A stand-in for scikit-learn's class of that name, until there is an instance.
 
-        scikit-learn takes longer to import than torch, and imports pandas, so that it waits until
-        somebody makes an estimator. Then its own class takes this one's place, for good
-        (`AdoptsScikitLearn`).
+        The parameters are the arguments of `__init__`. scikit-learn takes longer to import than
+        torch, and imports pandas. It is imported when the first estimator is made, and its class
+        replaces this one then (`AdoptsScikitLearn`).
         """
 
         @classmethod
@@ -26,9 +29,15 @@ else:
             return sorted(name for name in _arguments(cls))
 
         def get_params(self, deep: bool = True) -> dict[str, Any]:
+            """The parameters by name; `deep` has no effect."""
             return {name: getattr(self, name) for name in self._get_param_names()}
 
         def set_params(self, **params: Any) -> Self:
+            """Set parameters by name.
+
+            Raises:
+                ValueError: for unknown names.
+            """
             for name, value in params.items():
                 if name not in self._get_param_names():
                     raise ValueError(
@@ -43,27 +52,29 @@ else:
             changed = {
                 name: value for name, value in self.get_params().items() if value != defaults[name]
             }
-            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+            arguments = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+            return f"{type(self).__name__}({arguments})"
 
 
 class AdoptsScikitLearn:
-    """Its first instance puts scikit-learn's base class in the place of the stand-in.
+    """A class whose first instance replaces the stand-in by scikit-learn's base class.
 
-    It is the last base, so that the signature of the estimators is that of their `__init__`.
+    It comes last among the bases, so that the signature of an estimator is that of its `__init__`.
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Make an estimator, after scikit-learn's base class replaced the stand-in."""
         _adopt_scikit_learn()
         return object.__new__(cls)
 
 
 def _arguments(estimator: type) -> dict[str, inspect.Parameter]:
-    """Of its constructor, without self."""
+    """The parameters of the constructor, without self."""
     return dict(list(inspect.signature(estimator.__init__).parameters.items())[1:])  # type: ignore[misc]
 
 
 def _adopt_scikit_learn() -> None:
-    """Put scikit-learn's base class in the place of the stand-in, where it is installed."""
+    """Replace the stand-in by scikit-learn's base class, where scikit-learn is installed."""
     if not BaseEstimator.__subclasses__():
         return
     try:
@@ -72,22 +83,22 @@ def _adopt_scikit_learn() -> None:
         return
     for estimator in BaseEstimator.__subclasses__():
         estimator.__bases__ = tuple(
-            base if one is BaseEstimator else one for one in estimator.__bases__
+            base if parent is BaseEstimator else parent for parent in estimator.__bases__
         )
-        for one in (estimator, *estimator.__subclasses__()):
-            base.__init_subclass__.__func__(one)  # by which it adds the requests for metadata
+        for subclass in (estimator, *estimator.__subclasses__()):
+            base.__init_subclass__.__func__(subclass)  # it adds the requests for metadata
 
 
 class _StandIns:
     class NotFittedError(ValueError, AttributeError):
-        """An estimator that is asked before `fit`."""
+        """An estimator was used before `fit`."""
 
     class DataConversionWarning(UserWarning):
-        """A column where an array of one dimension was expected."""
+        """A column was given where an array of one dimension was expected."""
 
 
 def __getattr__(name: str) -> type:
-    """`NotFittedError` and `DataConversionWarning`: those of scikit-learn where it is installed."""
+    # `NotFittedError` and `DataConversionWarning` are those of scikit-learn where it is installed
     if name not in ("NotFittedError", "DataConversionWarning"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,4 +1,4 @@
-"""`Table` and `TableEncoder`: a table for scikit-learn's estimators, whose columns are encoded as everywhere (`disthead.data`)."""
+"""`Table` and `TableEncoder`: tables of scikit-learn's estimators, encoded by `disthead.data`."""
 
 import difflib
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ class Table:
     """A table as columns.
 
     Attributes:
-        columns: the values of each.
-        names: those of a data frame's columns if they are texts, None otherwise.
-        is_aligned: whether the columns went through `TableEncoder.align`.
+        columns: the values of each column.
+        names: the names of a data frame's columns where they are texts, None otherwise.
+        is_aligned: whether the table is a result of `TableEncoder.align`.
     """
 
     columns: list[Values]
@@ -43,7 +43,11 @@ class Table:
 
     @classmethod
     def read(cls, X: Any) -> Self:
-        """From a two-dimensional array or tensor, a list of rows, or a data frame (pandas, polars, Arrow).
+        """Read a table.
+
+        Args:
+            X: a two-dimensional array or tensor, a list of rows, or a data frame (pandas, polars,
+                Arrow).
 
         Raises:
             ValueError: for another shape, no rows, no columns, complex numbers, or a column of
@@ -54,10 +58,10 @@ class Table:
         if hasattr(X, "to_pandas") and hasattr(X, "column_names"):
             X = X.to_pandas()
         if hasattr(X, "columns") and hasattr(X, "__getitem__"):
-            given = list(X.columns)
-            names = cls._frame_names(given)
-            cls._check_size(len(X), len(given))
-            return cls([read_values(X[name], str(name)) for name in given], names)
+            labels = list(X.columns)
+            names = cls._frame_names(labels)
+            cls._check_size(len(X), len(labels))
+            return cls([read_values(X[label], str(label)) for label in labels], names)
         array = cls._array(X)
         return cls(
             [read_values(column, f"x{position}") for position, column in enumerate(array.T)], None
@@ -65,6 +69,7 @@ class Table:
 
     @property
     def labels(self) -> list[str]:
+        """The names of the columns; those of an array are x0, x1 ..."""
         return [values.name for values in self.columns]
 
     def __len__(self) -> int:
@@ -78,8 +83,8 @@ class Table:
         if array.ndim != 2:
             raise ValueError(
                 f"Expected 2D array: X must have the shape (rows, columns), got {array.shape}. "
-                "Reshape your data: "
-                "X.reshape(-1, 1) if it is one column, X.reshape(1, -1) if it is one row."
+                "Reshape your data: X.reshape(-1, 1) if it is one column, X.reshape(1, -1) if it "
+                "is one row."
             )
         cls._check_size(*array.shape)
         return array
@@ -94,27 +99,31 @@ class Table:
                 )
 
     @staticmethod
-    def _frame_names(given: list[Any]) -> list[str] | None:
-        twice = sorted({str(name) for name in given if given.count(name) > 1})
+    def _frame_names(labels: list[Any]) -> list[str] | None:
+        twice = sorted({str(label) for label in labels if labels.count(label) > 1})
         if twice:
             raise ValueError(
                 "columns must have a name of their own each, "
                 f"{', '.join(map(repr, twice))} occurs twice."
             )
-        text = [isinstance(name, str) for name in given]
-        if any(text) and not all(text):
+        is_text = [isinstance(label, str) for label in labels]
+        if any(is_text) and not all(is_text):
             raise TypeError(
-                f"column names must be all texts or all numbers, got {given[:5]}. Try "
+                f"column names must be all texts or all numbers, got {labels[:5]}. Try "
                 "X.columns.astype(str)."
             )
-        return [str(name) for name in given] if all(text) else None
+        return [str(label) for label in labels] if all(is_text) else None
 
 
 class TableEncoder:
-    """Columns -> features, as `disthead.data.encoder.Column` says.
+    """The encoding of the columns of a table as features, by `disthead.data.encoder.Column`.
 
     Missing numbers are read as the median of the training rows; missing texts are a category of
-    their own. A text that training has not seen sets no indicator, and a warning says so.
+    their own. A text that the training rows do not have sets no indicator, and a warning says so.
+
+    Args:
+        columns: the encoding of each column.
+        named: whether the table has names of columns.
 
     >>> encoder = TableEncoder.fit(Table.read([[1.0, "red"], [None, "blue"], [3.0, "red"]]))
     >>> encoder.feature_names
@@ -128,10 +137,13 @@ class TableEncoder:
 
     @classmethod
     def fit(cls, table: Table) -> Self:
-        """Find categories and medians; a warning names columns that are left out, since they number the rows.
+        """Learn categories and medians from the training rows.
+
+        Columns that number the rows are left out, and a warning names them.
 
         Raises:
-            ValueError: for columns in which all values are missing, by name.
+            DataError: for columns in which all values are missing, by name, and where no columns
+                are left.
         """
         index = cls._index(table)
         finders = [Finder(v.name).add(v) for v in table.columns if v.name not in index]
@@ -143,18 +155,18 @@ class TableEncoder:
             )
         if not finders:
             raise DataError(f"there is nothing to learn from: {index_warning(index)}")
-        found = {finder.name: finder.found() for finder in finders}
-        texts = [name for name, own in found.items() if own.was_text]
+        learned = {finder.name: finder.found() for finder in finders}
+        texts = [name for name, column in learned.items() if column.was_text]
         if texts:
             warn(text_warning(texts))
         if index:
             warn(
                 f"{index_warning(index)} Drop it from X, or make it a number with a decimal point "
-                "to learn from it all the "
-                "same (astype(float))."
+                "to learn from it all the same (astype(float))."
             )
         columns = [
-            found[name].column if name in found else Column(name, [], 0.0) for name in table.labels
+            learned[name].column if name in learned else Column(name, [], 0.0)
+            for name in table.labels
         ]
         unseen = Unseen()
         for column, values in zip(columns, table.columns, strict=True):
@@ -165,27 +177,34 @@ class TableEncoder:
 
     @staticmethod
     def _index(table: Table) -> list[str]:
-        """Columns of a data frame that number its rows; where nothing else is left, only those that pandas names so."""
+        # the columns of a data frame that number its rows; where all do, those named as an index
         if table.names is None:
             return []
-        found = [values.name for values in table.columns if is_index(values)]
-        return found if len(found) < len(table.columns) else list(filter(is_index_name, found))
+        names = [values.name for values in table.columns if is_index(values)]
+        return names if len(names) < len(table.columns) else list(filter(is_index_name, names))
 
     @property
     def feature_names(self) -> list[str]:
+        """The names of the features, such as `x1=red`."""
         return feature_names(self.columns)
 
     @property
     def numeric(self) -> list[int]:
-        """The positions of the numbers among the features; the others are indicators."""
+        """The positions of the numbers in the feature vector; the other features are indicators."""
         return numeric(self.columns)
 
     def align(self, table: Table, model: str) -> Table:
-        """The table, once its columns are those of the fit; a warning names values that training has never seen.
+        """The table with its columns checked and read as those of the fit.
+
+        A warning names values that the training rows do not have.
+
+        Args:
+            table: the rows of a prediction.
+            model: the name of the estimator, for messages.
 
         Raises:
-            ValueError: naming the columns that are missing or new, and those that have nearly their
-                names.
+            ValueError: for other columns, with those that are missing or new, and similar names.
+            DataError: for columns of another kind.
         """
         self._check_names(table, model)
         if len(table.columns) != len(self.columns):
@@ -212,16 +231,16 @@ class TableEncoder:
         )
 
     def encode(self, table: Table, rows: slice = slice(None)) -> np.ndarray:
-        """The rows as features (N, P), in double precision."""
+        """The features of these rows, (N, P), in double precision."""
         table = table if table.is_aligned else self._aligned(table)
         pairs = zip(self.columns, table.columns, strict=True)
-        whole = rows == slice(None) or rows == slice(0, len(table))
+        takes_all = rows == slice(None) or rows == slice(0, len(table))
         return np.concatenate(
-            [column.encode(values if whole else values[rows]) for column, values in pairs], 1
+            [column.encode(values if takes_all else values[rows]) for column, values in pairs], 1
         )
 
     def report(self) -> Iterator[str]:
-        """What was done to the columns, in sentences; nothing for plain numbers."""
+        """Sentences on how the columns are encoded; none for plain numbers."""
         return report(self.columns)
 
     def _check_names(self, table: Table, model: str) -> None:
@@ -229,16 +248,16 @@ class TableEncoder:
             has, had = ("has", "without") if table.names else ("does not have valid", "with")
             warn(f"X {has} feature names, but {model} was fitted {had} feature names")
             return
-        known = [column.name for column in self.columns]
-        if table.labels == known or (table.names is None and set(table.labels) != set(known)):
+        names = [column.name for column in self.columns]
+        if table.labels == names or (table.names is None and set(table.labels) != set(names)):
             return
-        new = sorted(set(table.labels) - set(known))
-        missing = sorted(set(known) - set(table.labels))
+        new = sorted(set(table.labels) - set(names))
+        missing = sorted(set(names) - set(table.labels))
         lines = ["The feature names should match those that were passed during fit."]
         if new:
             lines += [
                 "Feature names unseen at fit time:",
-                *_items(new, {n: _near(n, missing) for n in new}),
+                *_items(new, {name: _near(name, missing) for name in new}),
             ]
         if missing:
             lines += ["Feature names seen at fit time, yet now missing:", *_items(missing, {})]
@@ -250,9 +269,8 @@ class TableEncoder:
 
 def _near(name: str, names: list[str]) -> list[str]:
     lower = {other.lower(): other for other in names}
-    return [
-        lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
-    ]
+    matches = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.6)
+    return [lower[match] for match in matches]
 
 
 def _items(names: list[str], near: dict[str, list[str]], limit: int = 10) -> list[str]:

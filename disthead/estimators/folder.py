@@ -1,4 +1,7 @@
-"""An estimator as a folder, which the command line opens too; and the estimator of such a folder, or of a checkpoint."""
+"""Saving of estimators as folders, which the command line opens too, and their loading.
+
+Checkpoints of Lightning are loaded as estimators, too.
+"""
 
 import inspect
 import json
@@ -36,7 +39,7 @@ __all__ = ["from_pretrained", "load", "push_to_hub", "save"]
 
 
 class FittedEstimator(Protocol):
-    """What a folder keeps of an estimator."""
+    """The attributes of a fitted estimator that a folder keeps."""
 
     model_: PredictiveModel
     encoder_: TableEncoder
@@ -49,19 +52,30 @@ class FittedEstimator(Protocol):
 
     def __init__(self, **parameters: Any) -> None: ...
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name."""
+        ...
 
 
 def save(estimator: FittedEstimator, folder: Path) -> Path:
-    """Write the weights, and the configuration that rebuilds model and estimator, into a folder."""
+    """Write the weights, and the configuration of model and estimator, into a folder.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        ImportError: where safetensors is not installed.
+        ValueError: for weights that are not finite, and parameters that are not plain data.
+    """
     model, recalibration = estimator.model_, estimator.model_.recalibration
     tensors = {
         name: value.detach().cpu().contiguous()
         for name, value in model.state_dict().items()
         if torch.is_tensor(value)
     }
-    nothing = {name: value.new_empty(0) for name, value in tensors.items()}  # none is infinite
-    check_weights(tensors, nothing, folder, "It is not saved. Train the model again.")
+    # no tensor may have infinite entries: all references are finite
+    references = {name: value.new_empty(0) for name, value in tensors.items()}
+    check_weights(tensors, references, folder, "It is not saved. Train the model again.")
     config: dict[str, Any] = {
         "estimator": type(estimator).__name__,
         "parameters": _plain_parameters(estimator),
@@ -77,8 +91,8 @@ def save(estimator: FittedEstimator, folder: Path) -> Path:
 
 
 def _columns(estimator: FittedEstimator) -> Columns:
-    """The columns of a table as the command line knows them."""
-    if estimator.model_.columns is not None:  # of a checkpoint
+    """The columns of the table, as for the command line."""
+    if estimator.model_.columns is not None:  # where the model is that of a checkpoint
         return Columns.from_state(estimator.model_.columns)
     names, classes = estimator.target_names_, getattr(estimator, "classes_", None)
     labels = {} if classes is None else {names[0]: [label(value) for value in classes.tolist()]}
@@ -87,6 +101,17 @@ def _columns(estimator: FittedEstimator) -> Columns:
 
 
 def load(kind: type[FittedEstimator], path: Path, trust: "str | Iterable[str]" = ()) -> Any:
+    """Read an estimator from a folder, or from a checkpoint of a model of a table.
+
+    Args:
+        kind: the class of the estimator.
+        path: a folder, or a checkpoint.
+        trust: names of your own packages, modules or classes that the model may use.
+
+    Raises:
+        ImportError: where safetensors is not installed.
+        ValueError: for files that hold no such estimator, and for damaged or changed ones.
+    """
     if path.is_file():
         return _of_checkpoint(kind, path, trust)
     saved = read_folder(path, kind.__name__)
@@ -105,17 +130,17 @@ def _rebuilt(kind: type[FittedEstimator], saved: ModelFolder) -> Any:
     if config["classes"] is not None:
         estimator.classes_ = _classes(config["classes"])
     estimator.report_ = config["report"]
-    # What is larger than its weights is found before memory is asked for.
-    width, shape = len(columns.feature_names), tuple(options["event_shape"])
-    for name, wanted in shapes_of(lambda: PredictiveModel.from_options(options)).items():
+    # Shapes are compared before the model takes memory, of which a damaged folder could ask much.
+    width, event_shape = len(columns.feature_names), tuple(options["event_shape"])
+    for name, shape in shapes_of(lambda: PredictiveModel.from_options(options)).items():
         if not name.startswith("baseline."):  # which folders of earlier versions do not have
-            _check_shape(name, wanted, tensors, folder)
-    if max(math.prod(shape), width) > sum(value.numel() for value in tensors.values()):
+            _check_shape(name, shape, tensors, folder)
+    if max(math.prod(event_shape), width) > sum(value.numel() for value in tensors.values()):
         raise ValueError(
             f"{folder / WEIGHTS} does not fit {CONFIG}: it is too small for the target shape "
-            f"{shape}."
+            f"{event_shape}."
         )
-    with torch.random.fork_rng(devices=[]):  # random weights, which those in the file replace
+    with torch.random.fork_rng(devices=[]):  # for random weights, which those of the file replace
         model = PredictiveModel.from_options(options).double()
     if config["recalibration"] is not None:
         with _naming(folder / CONFIG, "recalibration"):
@@ -123,7 +148,7 @@ def _rebuilt(kind: type[FittedEstimator], saved: ModelFolder) -> Any:
             model.recalibration.set_extra_state(config["recalibration"]["fitted_on"])
     _fill(model, tensors, folder)
     estimator.model_ = model.eval()
-    with torch.no_grad():  # what does not fit together shows here, and not once there are rows
+    with torch.no_grad():  # options that contradict each other raise an error here
         _ = model.predictive(torch.zeros(1, width, dtype=torch.float64)).batch_shape
     return estimator
 
@@ -139,7 +164,7 @@ def _take_columns(estimator: FittedEstimator, columns: Columns, named: bool) -> 
 
 
 def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterable[str]") -> Any:
-    """The estimator of a model that Lightning trained on a table, as `disthead fit` does."""
+    """The estimator of a model that Lightning trained on a table."""
     contents = read_checkpoint(path)
     options = contents["hyper_parameters"]
     check_classes(options, path, trust)
@@ -181,12 +206,12 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
 
 
 def _known_objective(objective: Any) -> Any:
-    """The objective of a checkpoint; "nll" where it was a function, which predictions do not need."""
+    """The objective of a checkpoint; "nll" for a function, which predictions do not need."""
     return "nll" if isinstance(objective, str) and objective.startswith(GIVEN) else objective
 
 
 def _class_labels(columns: Columns, model: PredictiveModel) -> np.ndarray:
-    """The classes of the table; numbers from 0 where the table had those."""
+    """The classes of the table; integers from 0 where the table had class indices."""
     names = next(iter(columns.classes.values()), None)
     if names is not None:
         return np.array(names)
@@ -196,7 +221,7 @@ def _class_labels(columns: Columns, model: PredictiveModel) -> np.ndarray:
 
 @contextmanager
 def _naming(path: Path, entry: str = "") -> Iterator[None]:
-    """A block in which errors of what cannot be made from a configuration name the file, and the entry where it is known."""
+    """A context in which errors of a configuration name the file, and the entry if known."""
     try:
         yield
     except (
@@ -230,7 +255,7 @@ _ANYTHING = Kind("plain data", lambda value: True)
 
 
 def _check_config(config: dict[str, Any], kind: type[FittedEstimator]) -> None:
-    """Refuse entries that the estimator does not know, or that contradict each other."""
+    """Refuse entries that are unknown to the estimator, or contradict each other."""
     names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
     parameters = {
         f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names
@@ -264,6 +289,7 @@ def _classes(state: dict[str, Any]) -> np.ndarray:
 
 
 def push_to_hub(estimator: FittedEstimator, repo_id: str, **options: Any) -> str:
+    """Upload the files of `save` to a repository of the Hugging Face hub; returns its address."""
     hub = _hub()
     token = options.get("token")
     address = hub.create_repo(repo_id, exist_ok=True, **options)
@@ -274,6 +300,7 @@ def push_to_hub(estimator: FittedEstimator, repo_id: str, **options: Any) -> str
 
 
 def from_pretrained(kind: type[FittedEstimator], name: "str | Path", **options: Any) -> Any:
+    """Read an estimator from a local folder, or else from the Hugging Face hub."""
     if Path(name).is_dir():
         return load(kind, Path(name))
     return load(
@@ -288,26 +315,25 @@ def _hub() -> Any:
     except ImportError as error:
         raise ImportError(
             "repositories of the Hugging Face hub need huggingface_hub: pip install "
-            "huggingface_hub. "
-            "Folders on this machine need nothing: save(folder), load(folder)."
+            "huggingface_hub. Folders on this machine need nothing: save(folder), load(folder)."
         ) from error
     return huggingface_hub
 
 
 def _check_shape(
-    name: str, wanted: torch.Size, tensors: dict[str, torch.Tensor], folder: Path
+    name: str, shape: torch.Size, tensors: dict[str, torch.Tensor], folder: Path
 ) -> None:
-    found = tensors.get(name)
-    if found is None or found.shape != wanted:
-        got = "is missing" if found is None else f"has the shape {list(found.shape)}"
+    tensor = tensors.get(name)
+    if tensor is None or tensor.shape != shape:
+        got = "is missing" if tensor is None else f"has the shape {list(tensor.shape)}"
         raise ValueError(
             f"{folder / WEIGHTS} does not fit {CONFIG}: tensor {name!r} {got}, and should have "
-            f"{list(wanted)}."
+            f"{list(shape)}."
         )
 
 
 def _fill(model: PredictiveModel, tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """Load the weights; extra state, which is no tensor, is there already."""
+    """Load the weights into a model that has its extra state already."""
     assert model.head is not None
     if not any(name.startswith("baseline.") for name in tensors):  # of earlier versions
         model.drop_baseline()
@@ -315,13 +341,13 @@ def _fill(model: PredictiveModel, tensors: dict[str, torch.Tensor], folder: Path
         if f"head.{name}" in tensors:
             _check_shape(f"head.{name}", torch.Size(model.head.event_shape), tensors, folder)
             for head in (model.head, *((model.baseline,) if model.has_baseline else ())):
-                if not head.is_standardised:
-                    one = torch.ones(head.event_shape, dtype=torch.float64)
-                    head.change_units(one, one)
-    wanted = {
+                if not head.is_standardised:  # with any units, which those of the file replace
+                    ones = torch.ones(head.event_shape, dtype=torch.float64)
+                    head.change_units(ones, ones)
+    state = {
         name: value for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
     }
-    for name, value in wanted.items():
+    for name, value in state.items():
         if not name.startswith("recalibration."):  # which takes any shape
             _check_shape(name, value.shape, tensors, folder)
         if name in tensors and tensors[name].dtype != value.dtype:
@@ -329,9 +355,9 @@ def _fill(model: PredictiveModel, tensors: dict[str, torch.Tensor], folder: Path
                 f"{folder / WEIGHTS}: tensor {name!r} holds {tensors[name].dtype}, and should "
                 f"hold {value.dtype}."
             )
-    check_weights(tensors, wanted, folder / WEIGHTS, f"Train the model again. {CHANGED}")
-    unexpected = [name for name in tensors if name not in wanted]
-    missing = [name for name in wanted if name not in tensors]
+    check_weights(tensors, state, folder / WEIGHTS, f"Train the model again. {CHANGED}")
+    unexpected = [name for name in tensors if name not in state]
+    missing = [name for name in state if name not in tensors]
     if missing or unexpected:
         raise ValueError(
             f"{folder / WEIGHTS} does not fit {CONFIG}: missing {missing[:3]}, unexpected "
@@ -346,7 +372,7 @@ def _plain_parameters(estimator: FittedEstimator) -> dict[str, Any]:
         # a generator is not plain data, and predictions need none
         parameters["random_state"] = None
     parameters["hidden_sizes"] = list(parameters["hidden_sizes"])
-    if "objective" in parameters:  # which a class of one's own may not have
+    if "objective" in parameters:  # a user's subclass may have none
         parameters["objective"] = _plain_objective(parameters["objective"])
     try:
         return json.loads(json.dumps(parameters, default=_number))
@@ -357,14 +383,14 @@ def _plain_parameters(estimator: FittedEstimator) -> dict[str, Any]:
 
 
 def _plain_objective(objective: Any) -> Any:
-    found = specification(get_objective(objective))
-    if found is None:
+    plain = specification(get_objective(objective))
+    if plain is None:
         raise ValueError(
             f"objective must be plain data to be saved, got the function {name_of(objective)}. "
-            "Predictions need none: "
-            "set_params(objective='nll') before save; or pickle the estimator."
+            "Predictions need none: set_params(objective='nll') before save; or pickle the "
+            "estimator."
         )
-    return found
+    return plain
 
 
 def _plain_classes(estimator: FittedEstimator) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""`DistributionRegressor`: numbers as targets, their distribution as the prediction."""
+"""`DistributionRegressor`: regression whose prediction is a distribution."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,31 +21,33 @@ __all__ = ["DistributionRegressor"]
 
 
 class DistributionRegressor(DistributionEstimator):
-    """Regression whose prediction is a whole distribution: a scikit-learn estimator with the default recipe behind it.
+    """Regression by the default recipe: a scikit-learn estimator that predicts distributions.
 
-    The recipe (docs/quality.md): standardised numbers beside their piecewise-linear encoding, a
-    multilayer perceptron, a head of the family, trained by -dist.log_prob(y) or another objective,
-    and stopped by that of rows held out.
+    The recipe (docs/quality.md) is a multilayer perceptron on standardised numbers and their
+    piecewise-linear encoding, with a head of the family. It minimises -dist.log_prob(y) or another
+    objective, and stops at the best objective on rows held out.
 
     Args:
-        family: by name, see `disthead.families()`.
-        family_options: the family's own, such as `{"component": "normal", "num_components": 5}` for
-            a mixture.
-        ensemble: networks whose distributions are mixed; 8 predict better, in two to three times
-            the time.
-        hidden_sizes: of the multilayer perceptron.
-        max_steps: of training, at most; None leaves it to the recipe.
-        random_state: a number makes results repeat; None draws a seed from torch's generator.
+        family: the name of a family, see `disthead.families()`.
+        family_options: options of the family, such as
+            `{"component": "normal", "num_components": 5}` for a mixture.
+        ensemble: the number of networks, whose distributions are mixed. 8 networks predict better
+            than one, and take two to three times as long.
+        hidden_sizes: the sizes of the layers of the multilayer perceptron.
+        max_steps: the largest number of training steps; None for that of the recipe.
+        random_state: an integer for reproducible results, or a generator of NumPy; None draws a
+            seed from torch's generator.
         device: "cpu", "cuda", or "auto" for a GPU where there is one.
-        verbose: 1 shows the progress and what was done.
+        verbose: 1 shows the progress and the report.
         objective: what training minimises, "nll" or "crps" (docs/objectives.md), a name with
             options `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
             row.
 
     Attributes:
         model_: the trained `PredictiveModel`.
-        n_features_in_, feature_names_in_: the columns of X.
-        report_: what was done to the columns and how training went, in sentences.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: their names, where X is a data frame.
+        report_: sentences on the encoding of the columns and the course of the training.
 
     >>> import numpy as np
     >>> X = np.linspace(0, 1, 100)[:, None]
@@ -60,37 +62,57 @@ class DistributionRegressor(DistributionEstimator):
         """One number for each row, (N,), or (N, D) for several targets.
 
         Args:
-            kind: "mean" has the least squared error, "median" the least absolute error, "mode" is
-                the most probable.
-            cost: a pair (cost_under, cost_over), the costs of a unit too low and too high: then the
-                decision that costs least, as by `disthead.decide`, whatever `kind` is.
+            X: (N, P), as for `fit`.
+            kind: "mean" minimises the expected squared error, "median" the expected absolute
+                error, "mode" is the most probable value.
+            cost: a pair (cost_under, cost_over), the costs of a unit too low and too high. The
+                result is then the decision with the least expected cost, as by `disthead.decide`,
+                and `kind` is ignored.
+
+        Raises:
+            ValueError: for another kind.
         """
         if cost is not None:
             return self._numbers(self._decided(X, cost))
         if kind not in ("mean", "median", "mode"):
             raise ValueError(f"kind must be 'mean', 'median' or 'mode', got {kind!r}.")
-        return self._numbers(self._ask(X, lambda dist: getattr(dist, kind)))
+        return self._numbers(self._evaluate(X, lambda dist: getattr(dist, kind)))
 
     def predict_quantiles(self, X: Any, levels: "float | Sequence[float]") -> np.ndarray:
-        """Quantiles at these levels, (N, levels), or (N, D, levels) for several targets; without the last for one number."""
-        wanted = torch.as_tensor(levels, dtype=torch.float64)
-        if wanted.ndim > 1 or not bool(((wanted > 0) & (wanted < 1)).all()):
+        """Quantiles of each row, (N, levels), or (N, D, levels) for several targets.
+
+        Args:
+            X: (N, P), as for `fit`.
+            levels: between 0 and 1; a single number gives a result without the last dimension.
+
+        Raises:
+            ValueError: for other levels.
+        """
+        probabilities = torch.as_tensor(levels, dtype=torch.float64)
+        if probabilities.ndim > 1 or not bool(((probabilities > 0) & (probabilities < 1)).all()):
             raise ValueError(f"levels must be numbers between 0 and 1, got {levels!r}.")
 
-        def ask(dist: Distribution) -> Tensor:
-            return quantiles(_each_output(dist), wanted.reshape(-1)).movedim(0, -1)
+        def values(dist: Distribution) -> Tensor:
+            return quantiles(_each_output(dist), probabilities.reshape(-1)).movedim(0, -1)
 
-        found = self._numbers(self._ask(X, ask, answers=wanted.numel()))
-        return found[..., 0] if wanted.ndim == 0 else found
+        result = self._numbers(self._evaluate(X, values, values_per_row=probabilities.numel()))
+        return result[..., 0] if probabilities.ndim == 0 else result
 
     def predict_interval(self, X: Any, level: float = 0.9) -> Interval | Arc:
-        """The central interval that holds the target with probability `level`: its lower and upper ends, (N,) each.
+        """The central interval of each row: its lower and upper ends, each (N,), or (N, D).
 
-        Each end has as much probability beyond it; `predict_dist(X).highest_density(level)` is the
-        shortest interval. The pair says which targets it holds,
-        `model.predict_interval(X).contains(y)`. For directions it is an arc, from the lower end
-        anticlockwise to the upper one, which is the smaller number where the arc crosses the seam
-        at -pi = pi.
+        The probability beyond either end is (1 - level) / 2;
+        `predict_dist(X).highest_density(level)` is the shortest interval.
+        `model.predict_interval(X).contains(y)` says which targets are inside. For directions the
+        interval is an arc, from the lower end anticlockwise to the upper one, which is the smaller
+        number where the arc crosses the seam at -pi = pi.
+
+        Args:
+            X: (N, P), as for `fit`.
+            level: the probability of the interval, between 0 and 1.
+
+        Raises:
+            ValueError: for another level.
         """
         if not 0 < level < 1:
             raise ValueError(f"level must be between 0 and 1, got {level!r}.")
@@ -101,15 +123,23 @@ class DistributionRegressor(DistributionEstimator):
             kinds.append(type(interval))
             return torch.stack(tuple(interval), -1)
 
-        found = self._numbers(self._ask(X, ends, answers=2))
-        return kinds[0](found[..., 0], found[..., 1])
+        result = self._numbers(self._evaluate(X, ends, values_per_row=2))
+        return kinds[0](result[..., 0], result[..., 1])
 
     def predict_var(self, X: Any) -> np.ndarray:
-        """The variance of the target, (N,), or (N, D) for several targets."""
-        return self._numbers(self._ask(X, lambda dist: dist.variance))
+        """The variance of the target in each row, (N,), or (N, D) for several targets."""
+        return self._numbers(self._evaluate(X, lambda dist: dist.variance))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The mean log-likelihood of `y`, in nats per row: higher is better. It is not R^2."""
+        """The mean log-likelihood of the targets, in nats per row; higher is better.
+
+        It is not R^2.
+
+        Args:
+            X: (N, P), as for `fit`.
+            y: targets, (N,), or (N, D) for several.
+            sample_weight: (N,), zero or more.
+        """
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
@@ -165,7 +195,7 @@ class DistributionRegressor(DistributionEstimator):
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import RegressorTags
 
-        inherited: Any = super()  # scikit-learn's class, by now
+        inherited: Any = super()  # scikit-learn's class, once there is an instance
         tags = self._tags(inherited.__sklearn_tags__())
         # score is not R^2
         tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=True)
@@ -178,7 +208,7 @@ def _each_output(dist: Distribution) -> Distribution:
 
 
 def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
-    """Targets in double precision, NaN where they are missing; columns of a frame are read one by one."""
+    """Targets in double precision, NaN where they are missing; each column is read by itself."""
     if hasattr(y, "columns"):
         return np.stack([_as_numbers(y[name], takes_truth) for name in y.columns], -1)
     array = (
@@ -200,8 +230,7 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     if values.kind == "truth" and not takes_truth:
         raise TargetError(
             "y must hold numbers, got truth values. For two classes use DistributionClassifier, "
-            "or the family bernoulli; where they "
-            "mean the numbers 0 and 1, try y.astype(float)."
+            "or the family bernoulli; where they mean the numbers 0 and 1, try y.astype(float)."
         )
     if values.is_named and any(parse_number(level) is None for level in values.levels):
         bad = np.array([parse_number(level) is None for level in values.levels] + [False])[
@@ -211,6 +240,6 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
             f"y must hold numbers, got text in {values.first(bad)}. For classes use "
             "DistributionClassifier."
         )
-    found = as_quantities(values).numbers
-    assert found is not None
-    return found
+    numbers = as_quantities(values).numbers
+    assert numbers is not None
+    return numbers

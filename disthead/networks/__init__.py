@@ -1,4 +1,4 @@
-"""The modules of a tabular model, and what moves their weights: encoding, networks, learning rates, averages."""
+"""The modules of a tabular model, and the schedule and the averages of its training."""
 
 from disthead.networks.schedule import WarmupConstantDecay
 from disthead.networks.tabular import TabularBackbone

@@ -1,4 +1,4 @@
-"""`WeightAverage`: the exponential moving average of a model's weights, which predicts better than where training stands."""
+"""`WeightAverage`: the exponential moving average of a model's weights over the training."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,19 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    """Exponential moving average of weights: average <- d average + (1 - d) weights after each step (Polyak and Juditsky 1992).
+    """The exponential moving average of weights, which usually predicts better than the weights.
 
-    d grows to `decay` as (1 + t) / (10 + t) with the step t, so that the first steps, far from any
-    good weights, are soon forgotten (a warm start). The average is of the trained parameters;
-    buffers stay those of the model.
+    After each step average <- d average + (1 - d) weights, a form of the averaging of Polyak and
+    Juditsky (1992). d is min(decay, (1 + t) / (10 + t)) at step t, so that the first steps, far
+    from good weights, are soon forgotten. The average is of the trained parameters; buffers stay
+    those of the model.
 
     Args:
-        parameters: what is trained.
-        decay: d after many steps; 0.99 averages about the last hundred.
+        parameters: the trained parameters.
+        decay: d after many steps, from 0 to below 1; 0.99 averages about the last hundred steps.
+
+    Raises:
+        ValueError: for a decay outside this range.
 
     >>> weight = nn.Parameter(torch.zeros(1))
     >>> average = WeightAverage([weight])
@@ -39,21 +43,21 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Update the average by the present weights; to be called after each step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         get_ema_multi_avg_fn(decay)(self.values, self.parameters, self.steps)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The average in the place of the weights, for as long as the block lasts."""
+        """A context in which the weights are the average."""
         weights = [parameter.detach().clone() for parameter in self.parameters]
-        self._put(self.values)
+        self._copy(self.values)
         try:
             yield
         finally:
-            self._put(weights)
+            self._copy(weights)
 
     @torch.no_grad()
-    def _put(self, values: list[torch.Tensor]) -> None:
+    def _copy(self, values: list[torch.Tensor]) -> None:
         torch._foreach_copy_(self.parameters, values)

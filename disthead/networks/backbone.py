@@ -1,4 +1,4 @@
-"""Backbones, optimizers and schedulers from plain data, so that a configuration or a checkpoint can name them."""
+"""Backbones, optimizers and schedulers from plain data, for configurations and checkpoints."""
 
 import difflib
 import importlib
@@ -22,7 +22,7 @@ __all__ = [
     "qualified",
 ]
 
-# What a specification makes, by the name of its option.
+# option of a model -> base class of what its specification makes
 KINDS: dict[str, type] = {
     "backbone": nn.Module,
     "activation": nn.Module,
@@ -30,9 +30,9 @@ KINDS: dict[str, type] = {
     "scheduler": optim.lr_scheduler.LRScheduler,
 }
 
-TIMING = ("interval", "frequency", "monitor")  # what Lightning wants to know about a scheduler
+TIMING = ("interval", "frequency", "monitor")  # entries of a scheduler that Lightning reads
 _SHORT = {"activation": nn, "optimizer": optim, "scheduler": optim.lr_scheduler}
-# Where classes were that checkpoints and configurations of version 0.1 name.
+# former module -> present one, for classes that checkpoints and configurations of version 0.1 name
 _MOVED = {
     f"disthead.training.{name}": f"disthead.networks.{name}"
     for name in ("averaging", "backbone", "encoding", "schedule", "tabular")
@@ -42,7 +42,16 @@ _MOVED = {
 def multilayer_perceptron(
     in_features: int, hidden_sizes: Sequence[int], activation: str = "SiLU", dropout: float = 0.0
 ) -> nn.Sequential:
-    """Linear layers of the given sizes, each followed by the activation; with none of them the features pass through.
+    """Linear layers of the given sizes, each followed by the activation and dropout.
+
+    Shapes: (..., in_features) -> (..., hidden_sizes[-1]). Without any sizes the features come back
+    as they are.
+
+    Args:
+        in_features: the number of features.
+        hidden_sizes: the sizes of the layers.
+        activation: the name of a class of `torch.nn`, or a class path.
+        dropout: the probability of a zero; 0 for no dropout.
 
     >>> multilayer_perceptron(3, [8])
     Sequential(
@@ -61,10 +70,13 @@ def multilayer_perceptron(
 
 
 def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
-    """The object that `spec` names: a class path, or `{"class_path": ..., "init_args": {...}}`.
+    """The object that a specification describes.
 
-    Classes of torch need no path: `SiLU`, `AdamW`, `CosineAnnealingLR`. `arguments` come before
-    those of the spec.
+    Args:
+        kind: the option of the specification, one of `KINDS`.
+        spec: a class path, or `{"class_path": ..., "init_args": {...}}`. Classes of torch need no
+            path: `SiLU`, `AdamW`, `CosineAnnealingLR`.
+        arguments: positional arguments that come before those of the specification.
 
     Raises:
         ValueError: for a class that does not exist, or arguments that it does not take.
@@ -75,13 +87,13 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
         raise ValueError(
             f"{kind} must be a class path or have the keys class_path and init_args, got {spec!r}."
         )
-    found, options = find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
+    made_by, options = find(kind, spec["class_path"]), dict(spec.get("init_args") or {})
     try:
-        inspect.signature(found).bind(*arguments, **options)
+        inspect.signature(made_by).bind(*arguments, **options)
     except TypeError as error:
         raise ValueError(
             f"{kind} {spec['class_path']}: {error}; its arguments are "
-            f"{', '.join(inspect.signature(found).parameters)}."
+            f"{', '.join(inspect.signature(made_by).parameters)}."
         ) from error
     rate = options.get("lr")
     if (
@@ -94,14 +106,14 @@ def build(kind: str, spec: "str | Mapping[str, Any]", *arguments: Any) -> Any:
             f"lr, the learning rate, must be a number above zero, such as 0.005, got {rate!r}."
         )
     try:
-        return found(*arguments, **options)
+        return made_by(*arguments, **options)
     except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         # an error of the user's class, or too little memory
         if kind not in _SHORT or type(error) is RuntimeError:
             raise
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        assignments = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ValueError(
-            f"{kind} {spec['class_path']} cannot be made of {given}: {error}."
+            f"{kind} {spec['class_path']} cannot be made of {assignments}: {error}."
         ) from error
 
 
@@ -112,21 +124,33 @@ def _is_positive(value: Any) -> bool:
         return False
 
 
-def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **known: Any) -> Any:
-    """The spec with arguments that it does not give and its class takes; those that are None are left out."""
+def completed(spec: "str | Mapping[str, Any]", kind: str = "backbone", **defaults: Any) -> Any:
+    """The specification, completed by arguments that its class takes and it does not have.
+
+    Args:
+        spec: as for `build`.
+        kind: as for `build`.
+        defaults: arguments by name; those that are None are left out.
+    """
     spec = {"class_path": spec} if isinstance(spec, str) else spec
     if not isinstance(spec, Mapping) or "class_path" not in spec:
         return spec
     takes = inspect.signature(find(kind, spec["class_path"])).parameters
-    found = {name: value for name, value in known.items() if name in takes and value is not None}
-    return {**spec, "init_args": found | dict(spec.get("init_args") or {})}
+    defaults = {
+        name: value for name, value in defaults.items() if name in takes and value is not None
+    }
+    return {**spec, "init_args": defaults | dict(spec.get("init_args") or {})}
 
 
 def qualified(kind: str, spec: Any) -> Any:
-    """The spec with the full path of its class and all arguments in `init_args`, as jsonargparse writes and reads it.
+    """The specification in the form of jsonargparse.
 
-    On the command line `--model.optimizer.init_args.lr 0.1` arrives beside the `init_args` of the
-    configuration.
+    The class has its full path, and all arguments are in `init_args`. (From the command line, that
+    of `--model.optimizer.init_args.lr 0.1` comes beside the `init_args` of the configuration.)
+
+    Args:
+        kind: as for `build`.
+        spec: as for `build`; anything else comes back as it is.
     """
     if not isinstance(spec, Mapping) or not isinstance(spec.get("class_path"), str):
         return spec
@@ -143,10 +167,16 @@ def qualified(kind: str, spec: Any) -> Any:
 
 
 def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool) -> Any:
-    """The optimizer's spec with its fused implementation, where there is one and the spec asks for no other.
+    """The specification of an optimizer with `fused=True`, where that implementation applies.
 
-    Parameters that are sharded are left alone, since not every optimizer has one for them; and
-    gradients that are scaled for half precision, which Lightning could not clip.
+    It applies where the optimizer has it and the specification chooses no other one. Excepted are
+    sharded parameters, for which not every optimizer has it, and scaled gradients, which Lightning
+    could not clip.
+
+    Args:
+        spec: as for `build`.
+        parameters: the parameters that are optimized.
+        scales_gradients: whether gradients are scaled for half precision.
     """
     spec = {"class_path": spec} if isinstance(spec, str) else spec
     if (
@@ -167,7 +197,11 @@ def fused(spec: Any, parameters: Sequence[nn.Parameter], scales_gradients: bool)
 
 
 def find(kind: str, path: str) -> Any:
-    """The class, or function, that a class path names; a name without a module is that of a class of torch.
+    """The class, or function, that a class path names.
+
+    Args:
+        kind: as for `build`.
+        path: a module and a name in it, or the name of a class of torch alone.
 
     Raises:
         ValueError: for what does not exist, with the nearest names.
@@ -195,6 +229,6 @@ def find(kind: str, path: str) -> Any:
     return getattr(module, name)
 
 
-def is_subclass(found: Any, *kinds: type) -> bool:
-    """Whether something is a class, and a subclass of one of these."""
-    return inspect.isclass(found) and issubclass(found, kinds)
+def is_subclass(value: Any, *kinds: type) -> bool:
+    """Whether a value is a class, and a subclass of one of these."""
+    return inspect.isclass(value) and issubclass(value, kinds)

@@ -1,4 +1,4 @@
-"""`PiecewiseLinearEncoding`: a number as the part of each of its column's bins that lies below it."""
+"""`PiecewiseLinearEncoding`: numbers as coordinates in the bins of their columns."""
 
 from typing import Self
 
@@ -11,23 +11,26 @@ __all__ = ["PiecewiseLinearEncoding"]
 
 
 class PiecewiseLinearEncoding(nn.Module):
-    """Numbers as coordinates along quantile bins, so that a network can bend anywhere in a column, not only about its mean.
+    """The piecewise-linear encoding of numbers, by which a network fits functions of any shape.
 
-    Bin t of a column runs from edge b_(t-1) to b_t; a number x becomes one coordinate for each bin,
+    Bin t of a column runs from edge b_(t-1) to b_t. A number x becomes one coordinate for each bin,
     clip((x - b_(t-1)) / (b_t - b_(t-1)), 0, 1): ones for the bins below it, zeros for those above,
-    and its place within its own (Gorishniy, Rubachev and Babenko 2022, "On Embeddings for Numerical
-    Features in Tabular Deep Learning"; there the outermost bins go on beyond their edges, here
-    nothing does: keep the number itself beside its encoding for that).
+    and the position within its own bin (Gorishniy, Rubachev and Babenko 2022, "On Embeddings for
+    Numerical Features in Tabular Deep Learning"). In the paper the outermost bins extend beyond
+    their edges. Here they do not: the number itself goes into the network beside its encoding.
 
-    The edges are quantiles of the training rows, found by `fit`, or all values of a column that has
-    few. They are buffers: checkpoints keep them. Coordinates of bins that a column lacks (constant
-    columns lack all of them) are zero.
+    The edges are quantiles of the training rows, learned by `fit`, or all values of a column that
+    has few. They are buffers, which checkpoints keep. Coordinates of bins that a column lacks are
+    zero; constant columns lack all of them.
 
     Args:
-        in_features: number of columns.
-        bins: bins of each column, at most.
+        in_features: the number of columns.
+        bins: the largest number of bins of a column.
 
     Shapes: (..., in_features) -> (..., in_features * bins).
+
+    Raises:
+        ValueError: for less than one bin.
 
     >>> encoding = PiecewiseLinearEncoding(1, bins=2).fit(torch.tensor([[0.0], [1.0], [3.0]]))
     >>> encoding(torch.tensor([[-1.0], [0.5], [2.0], [9.0]]))
@@ -51,10 +54,11 @@ class PiecewiseLinearEncoding(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor, weight: Tensor | None = None) -> Self:
-        """Find the bins in training rows (N, in_features).
+        """Learn the bins from training rows.
 
         Args:
-            weight: one per row, above zero: the edges are weighted quantiles.
+            features: (N, in_features), finite.
+            weight: (N,), positive, for weighted quantiles; None where all rows count the same.
 
         Raises:
             ValueError: for another shape, no rows, or NaN and infinity, with the columns.
@@ -75,7 +79,7 @@ class PiecewiseLinearEncoding(nn.Module):
         for column, values in enumerate(features.double().unbind(1)):
             edges = self._edges(values, weight).to(self.lower)
             width = edges.diff()
-            start = edges[:-1][width > 0]  # edges may meet once they are rounded
+            start = edges[:-1][width > 0]  # rounding may have made edges equal
             self.lower[column, : len(start)] = start
             self.rate[column, : len(start)] = 1 / width[width > 0]
         return self
@@ -87,10 +91,8 @@ class PiecewiseLinearEncoding(nn.Module):
         if weight is not None:
             levels = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64, device=values.device)
             return weighted_quantiles(values, levels, weight).unique()
-        place = (
-            torch.linspace(0, len(values) - 1, self.bins + 1, dtype=torch.float64).round().long()
-        )
-        return values.sort().values[place.to(values.device)].unique()
+        ranks = torch.linspace(0, len(values) - 1, self.bins + 1, dtype=torch.float64).round()
+        return values.sort().values[ranks.long().to(values.device)].unique()
 
     def forward(self, features: Tensor) -> Tensor:
         return ((features.unsqueeze(-1) - self.lower) * self.rate).clamp(0, 1).flatten(-2)

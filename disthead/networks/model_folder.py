@@ -1,7 +1,7 @@
-"""A trained model as a folder: model.safetensors with the weights, config.json with everything else.
+"""A trained model as a folder: model.safetensors with its weights, config.json with all else.
 
-Both are plain data. What is in config.json is kept inside of model.safetensors too, with digests of
-all tensors, so that each file shows whether it is what was written and whether both are of one save.
+Both are plain data. The contents of config.json are also inside of model.safetensors, with digests
+of all tensors, so that damage of either file is detected, and files of two saves.
 """
 
 import hashlib
@@ -46,8 +46,8 @@ __all__ = [
 ]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# Format 1 had no digests. Up to 2 a folder held the options of the recipe instead of those of the
-# model, a single network had a dimension of members, and there was no baseline.
+# Format 1 had no digests. In formats 1 and 2 a folder held the options of the recipe instead of
+# those of the model, a single network had a dimension of members, and there was no baseline.
 _FORMAT = 3
 CHANGED = (
     "Take another copy of the folder. To change a model, load it, use set_params, and save it."
@@ -55,7 +55,13 @@ CHANGED = (
 
 
 class ModelFolder(NamedTuple):
-    """What a folder holds: its configuration in the present format, the tensors by name, and where it lies."""
+    """The contents of a folder.
+
+    Attributes:
+        config: the configuration, in the present format.
+        tensors: the weights by name.
+        path: of the folder.
+    """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
@@ -63,13 +69,19 @@ class ModelFolder(NamedTuple):
 
 
 def is_model_folder(path: Any) -> bool:
-    """Whether there is a folder with the files of a saved model; a glance, nothing is checked."""
+    """Whether a path is a folder with the files of a saved model; their contents are not read."""
     folder = Path(path)
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
 def write_folder(folder: Path, config: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write both files, whole or not at all.
+    """Write both files, or none of them where an error occurs.
+
+    Args:
+        folder: the path; files of a former save in it are replaced.
+        config: plain data, without the entries that this function adds: library_name, format and
+            digests.
+        tensors: the weights by name.
 
     Raises:
         ImportError: where safetensors is not installed.
@@ -86,15 +98,16 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: Mapping[str, Ten
 
 
 def read_folder(folder: Path, estimator: str | None = None) -> ModelFolder:
-    """What `write_folder` wrote, and what earlier versions did, in the present format.
+    """Read a folder of `write_folder`, or of an earlier version, into the present format.
 
     Args:
-        estimator: the name of the class that the folder should be of; any unless given.
+        folder: the path.
+        estimator: the name of the class that the folder must be of; any class unless given.
 
     Raises:
         ImportError: where safetensors is not installed.
-        ValueError: for a folder that holds no such model, and for files that are not what was
-            written, with the tensor or the entry.
+        ValueError: for a folder that holds no such model, and for damaged or changed files, with
+            the tensor or the entry.
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
@@ -119,9 +132,9 @@ def read_folder(folder: Path, estimator: str | None = None) -> ModelFolder:
             f"{folder / WEIGHTS} is not what was written beside {CONFIG}: it has no metadata. "
             f"{CHANGED}"
         )
-    holds = config.get("estimator")
-    if estimator is not None and holds != estimator and isinstance(holds, str):
-        raise ValueError(f"{folder} holds a {holds}: use {holds}.load.")
+    name_of_class = config.get("estimator")
+    if estimator not in (None, name_of_class) and isinstance(name_of_class, str):
+        raise ValueError(f"{folder} holds a {name_of_class}: use {name_of_class}.load.")
     try:
         check_entries(config, _ENTRIES if config["format"] == _FORMAT else _FORMER_ENTRIES)
         if config["format"] < _FORMAT:
@@ -142,7 +155,7 @@ _ENTRIES = {
     "library_name": TEXT,
     "format": COUNT,
     "estimator": TEXT,
-    "parameters": MAPPING,  # which the estimator knows
+    "parameters": MAPPING,  # checked by the estimator
     "model": MAPPING,
     "named": TRUTH,
     "classes": _MAPPING_OR_NULL,
@@ -165,7 +178,7 @@ _FORMER_ENTRIES = {
     "weights_sha256?": TEXT,
     "sha256?": TEXT,
 }
-# As `PredictiveModel.from_options` takes them.
+# those of `PredictiveModel.from_options`
 _MODEL = {
     "family": TEXT,
     "family_options": or_none(MAPPING),
@@ -176,7 +189,7 @@ _MODEL = {
     ),
     "min_scale": NUMBER,
     "ensemble": COUNT,
-    "columns": MAPPING,  # `Columns.from_state` looks at its entries
+    "columns": MAPPING,  # checked by `Columns.from_state`
     "links?": _ANYTHING,
     "fixed?": _ANYTHING,
     "shared?": _ANYTHING,
@@ -187,12 +200,16 @@ _MODEL = {
     "standardise?": TRUTH,
 }
 _CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
-# `rebuild` checks what they are; here all three must be there.
+# their values are checked by `rebuild`
 _RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}
 
 
 def target_names(count: int, features: Collection[str]) -> list[str]:
-    """Names for targets that have none, which are no feature's: y, or y0, y1 ...
+    """Names for targets without names, different from those of the features: y, or y0, y1 ...
+
+    Args:
+        count: the number of targets.
+        features: the names of the features.
 
     >>> target_names(1, ["x0", "y"]), target_names(2, ["x0"])
     (['y_'], ['y0', 'y1'])
@@ -208,7 +225,7 @@ def target_names(count: int, features: Collection[str]) -> list[str]:
 def _upgraded(
     config: dict[str, Any], tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A folder of format 1 or 2 in the present one: the same model and the same weights."""
+    """The contents of a folder of format 1 or 2 in the present format."""
     parameters, shape = config["parameters"], config["target"]["shape"]
     check_entries(
         {name: parameters[name] for name in _FORMER_PARAMETERS if name in parameters},
@@ -225,12 +242,12 @@ def _upgraded(
     if classes is not None and takes_classes(family):
         options = {"num_classes": len(classes["values"])} | options
     features = [Column(**column) for column in config["table"]["columns"]]
-    known = [column.name for column in features]
-    if len(set(known)) < len(known):
-        raise ValueError(f"entry table.columns has two columns of one name: {listed(known)}.")
-    names = target_names(config["target"]["count"], known)
+    used = [column.name for column in features]
+    if len(set(used)) < len(used):
+        raise ValueError(f"entry table.columns has two columns of one name: {listed(used)}.")
+    names = target_names(config["target"]["count"], used)
     labels = {} if classes is None else {names[0]: [label(value) for value in classes["values"]]}
-    columns = Columns({one.name: one for one in features}, names, labels, {}, None)
+    columns = Columns({column.name: column for column in features}, names, labels, {}, None)
     model = {
         "family": family,
         "family_options": options,
@@ -279,7 +296,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file and its metadata, which format 1 does not have."""
     safetensors = _safetensors()
     with unchanged(path):
-        # A memory-mapped file that is truncated while it is read would end the process.
+        # not memory-mapped: a mapped file that is truncated while it is read ends the process
         contents = path.read_bytes()
     try:
         tensors = safetensors.torch.load(contents)
@@ -300,7 +317,9 @@ def _checked_config(
     metadata: dict[str, str],
     estimator: str | None,
 ) -> dict[str, Any]:
-    """The configuration in the file of the weights, once all digests fit; config.json beside it must be the same.
+    """The configuration inside the file of the weights, after all digests were compared.
+
+    That in config.json must be the same, unless the folder was left by an interrupted save.
 
     Raises:
         ValueError: for damage, with the file and the tensor or entry.
@@ -347,7 +366,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """A mapping in JSON, in which no name comes twice."""
+    """The mapping that a text in JSON holds; names must not be repeated."""
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
@@ -366,7 +385,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _is_sealed(config: dict[str, Any]) -> bool:
-    """Whether a configuration is what was written, by its own digest."""
+    """Whether a configuration is unchanged, by its own digest."""
     rest = {name: value for name, value in config.items() if name != "sha256"}
     return "weights_sha256" in config and config.get("sha256") == _digest(rest)
 
@@ -376,7 +395,7 @@ def _is_of_format_1(config: dict[str, Any]) -> bool:
 
 
 def _digest(values: Any) -> str:
-    """The SHA-256 of plain data, whatever the order of names and the space between them."""
+    """The SHA-256 of plain data; it does not depend on the order of names."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

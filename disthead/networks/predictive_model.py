@@ -1,4 +1,4 @@
-"""`PredictiveModel`: networks between the statistics that standardise features and target, as one module."""
+"""`PredictiveModel`: standardisation, networks, ensemble and recalibration as one module."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,13 +16,13 @@ from disthead.families.ensembles import ensemble
 from disthead.families.family import takes_classes
 from disthead.head import DistributionHead
 from disthead.networks.backbone import build, completed, multilayer_perceptron
-from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_the_marginal_fit
+from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_unconditional_fit
 from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
 from disthead.weights import check_share, present
 
 __all__ = ["PredictiveModel"]
 
-# What `from_options` takes, and what stands for an option that is not given.
+# the options of `from_options` with their defaults
 _OPTIONS: dict[str, Any] = {
     "family": "normal",
     "family_options": None,
@@ -44,27 +44,30 @@ _OPTIONS: dict[str, Any] = {
 
 
 class PredictiveModel(nn.Module):
-    """Features (N, in_features) in their own units -> the distribution of the target in its own.
+    """A model from features in their own units to the distribution of the target in its own.
 
-    The order is the same for every model: features are standardised, the backbone and the head give
-    the distribution of each member, which is put into the units of the target; an ensemble is the
-    mixture of its members with equal weights (Lakshminarayanan, Pritzel and Blundell 2017, without
-    their normal approximation); and `predictive` recalibrates it where a recalibration was learned.
+    - Features (N, in_features) are standardised.
+    - The backbone and the head give the distribution of each member.
+    - This distribution is put into the units of the target.
+    - An ensemble is the mixture of its members with equal weights (Lakshminarayanan, Pritzel and
+      Blundell 2017, without their normal approximation).
+    - `predictive` recalibrates the result where a recalibration was learned.
 
     The training loop of Lightning (`disthead.training.DistributionModule`) and the default recipe
-    (`disthead.recipe.fit_tabular`) both train one of these, so that checkpoints, saved folders,
+    (`disthead.recipe.fit_tabular`) both train such a model, so that checkpoints, saved folders,
     predictions and evaluations take either. It computes in the precision of its weights:
     `model.double()` predicts in double precision.
 
     Args:
-        backbone: features -> what the head takes; with `members` as the head has, in an ensemble.
+        backbone: features -> inputs of the head. In an ensemble it has the attribute `members`,
+            equal to that of the head.
         head: a `DistributionHead`, or a `MemberHead` in an ensemble.
 
     Attributes:
         options: plain data from which `from_options` makes the same networks again.
-        columns: what the columns of the table are, as `Columns.state`; None where that is unknown.
-        baseline: the fit without features, where there is one (`has_baseline`).
-        recalibration: what `recalibrate` learned; None before.
+        columns: the columns of the table, as `Columns.state`; None where they are unknown.
+        baseline: the head of the unconditional model (no features), where `has_baseline`.
+        recalibration: the result of `recalibrate`; None before.
 
     Raises:
         ValueError: where backbone and head differ in their number of members.
@@ -72,6 +75,8 @@ class PredictiveModel(nn.Module):
 
     options: Mapping[str, Any] = MappingProxyType({})
     feature_loc: Tensor
+    # One over the standard deviation, under the name that checkpoints have for it. It is no scale,
+    # since it is zero for constant features, which have no effect then.
     feature_rate: Tensor
     baseline: DistributionHead
     backbone: Any
@@ -92,10 +97,13 @@ class PredictiveModel(nn.Module):
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "PredictiveModel":
-        """The networks, with random weights, that plain data describe: the options of a `DistributionModule`.
+        """A model with random weights.
+
+        Args:
+            options: those of a `DistributionModule`, as plain data; others are ignored.
 
         Raises:
-            ValueError: for options of which no model can be made, as `DistributionModule` says.
+            ValueError: for invalid options, as for `DistributionModule`.
         """
         model = PredictiveModel()
         model.options = _OPTIONS | {name: options[name] for name in _OPTIONS if name in options}
@@ -103,44 +111,55 @@ class PredictiveModel(nn.Module):
         return model
 
     def forward(
-        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+        self, features: Tensor, *, standardised: bool = False, **row_constants: Tensor
     ) -> Distribution:
         """The distribution of the target before any recalibration; of an ensemble the mixture.
 
         Args:
             features: (N, in_features), or whatever the backbone takes.
-            standardised: whether the distribution is that of the standardised target instead.
-            known: quantities of each row that the family takes, such as `exposure`.
+            standardised: whether it is the distribution of the standardised target.
+            row_constants: quantities of each row that the family takes, such as `exposure`, (N,).
         """
-        dist = self.by_member(features, standardised=standardised, **known)
+        dist = self.by_member(features, standardised=standardised, **row_constants)
         return dist if self.members is None else ensemble(dist)
 
-    def predictive(self, features: Tensor, **known: Tensor) -> Distribution:
-        """What is predicted, tested and evaluated: `forward`, recalibrated where `recalibrate` was called."""
-        dist = self(features, **known)
+    def predictive(self, features: Tensor, **row_constants: Tensor) -> Distribution:
+        """The distribution of the target for predictions, tests and evaluations.
+
+        It is that of `forward`, recalibrated where `recalibrate` was called. Arguments are those
+        of `forward`.
+        """
+        dist = self(features, **row_constants)
         return dist if self.recalibration is None else self.recalibration(dist)
 
     def by_member(
-        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+        self, features: Tensor, *, standardised: bool = False, **row_constants: Tensor
     ) -> Distribution:
-        """The distributions of all members, batch_shape (members, N); without members as `forward`."""
+        """The distributions of all members, with batch_shape (members, N).
+
+        Without members it is the distribution of `forward`. Arguments are those of `forward`.
+
+        Raises:
+            RuntimeError: before the number of features is known.
+        """
         if self.head is None:
             raise RuntimeError(
                 "the model does not know its inputs yet: call fit with a TabularDataModule, or "
                 "give in_features."
             )
         features = self.backbone(self.standardise(features))
-        return self.head(features, standardised=standardised, **known)
+        return self.head(features, standardised=standardised, **row_constants)
 
     @property
     def members(self) -> int | None:
-        """How many networks are in the ensemble; None for a single one."""
+        """The number of networks in the ensemble; None for a single network."""
         return _members(self.head)
 
     def standardise(self, features: Any) -> Any:
-        """Features in standard deviations from their mean, as the backbone takes them; constant ones are zero.
+        """Features in standard deviations from their mean, as the backbone takes them.
 
-        Where the model has no statistics of them, features come back as they are.
+        Constant features are zero. Where the model has no statistics, features come back as they
+        are.
         """
         if "feature_loc" not in self._buffers:
             return features
@@ -150,20 +169,23 @@ class PredictiveModel(nn.Module):
 
     @property
     def target_loc(self) -> Tensor:
-        """The mean that standardises the target, of shape event_shape; 0 where it is not standardised."""
+        """The mean by which the target is standardised, of shape event_shape; 0 where it is not."""
         return self._unit("target_loc", 0.0)
 
     @property
     def target_scale(self) -> Tensor:
-        """The standard deviation that standardises the target, of shape event_shape; 1 where it is not."""
+        """The standard deviation by which the target is standardised, of shape event_shape.
+
+        It is 1 where the target is not standardised.
+        """
         return self._unit("target_scale", 1.0)
 
-    def _unit(self, name: str, otherwise: float) -> Tensor:
+    def _unit(self, name: str, default: float) -> Tensor:
         assert self.head is not None
         if self.head.is_standardised:
             return getattr(self.head, name)
         device = next(self.head.parameters()).device
-        return torch.full(self.head.event_shape, otherwise, device=device)
+        return torch.full(self.head.event_shape, default, device=device)
 
     @torch.no_grad()
     def recalibrate(
@@ -174,36 +196,44 @@ class PredictiveModel(nn.Module):
         *,
         weight: Any = None,
         groups: Any = None,
-        **known: Tensor,
+        **row_constants: Tensor,
     ) -> Recalibration:
         """Learn a recalibration from rows that training has not seen; it is saved with the model.
 
         Args:
             recalibration: of `disthead.calibration`, such as `ScaleCalibration()`.
             features: (N, in_features), in the user's units.
-            y: targets of these rows.
-            weight: one per row, zero or more; a row with the weight 0 is not there.
-            groups: a label for each row, for recalibrations that ask which rows belong together.
-            known: per-row quantities, as in `forward`.
+            y: targets (N, *event_shape).
+            weight: (N,), zero or more; a row of weight 0 is not there.
+            groups: (N,), a label for each row, for recalibrations of groups.
+            row_constants: quantities of each row, as for `forward`.
+
+        Returns:
+            The recalibration that was learned.
         """
         training = self.training
         options = {} if groups is None else {"groups": groups}
         self.eval()
         try:
-            dist = self(features, **known)
+            dist = self(features, **row_constants)
             fitted = recalibration.fit(dist, y, weight, **options)
             self.recalibration = fitted.to(dist.device)
         finally:
             self.train(training)
         return fitted
 
-    def marginal(self, *rows: int, **known: Tensor) -> Distribution:
-        """The fit without features, in the user's units, for so many rows: the baseline."""
+    def marginal(self, *rows: int, **row_constants: Tensor) -> Distribution:
+        """The distribution of the unconditional model, in the user's units, with batch_shape rows.
+
+        Args:
+            rows: the batch_shape.
+            row_constants: quantities of each row, as for `forward`.
+        """
         device = next(self.baseline.parameters()).device
-        return self.baseline(torch.zeros(*rows, 1, device=device), **known)
+        return self.baseline(torch.zeros(*rows, 1, device=device), **row_constants)
 
     def only(self, member: int) -> "PredictiveModel":
-        """The one member by itself, between the same statistics."""
+        """The model of one member, with the same statistics, baseline and recalibration."""
         assert isinstance(self.head, MemberHead)
         model = PredictiveModel(self.backbone.only(member), self.head.only(member))
         model.options = {**self.options, "ensemble": 1}
@@ -214,15 +244,20 @@ class PredictiveModel(nn.Module):
             model.baseline, model.has_baseline = self.baseline, True
         return model
 
-    # What training sets.
+    # Set by training.
 
     def take_feature_statistics(self, loc: Tensor, rate: Tensor) -> None:
-        """Standardise features as (features - loc) * rate from now on, both of shape (in_features,)."""
+        """Standardise features as (features - loc) * rate from now on.
+
+        Args:
+            loc: the means, (in_features,).
+            rate: one over the standard deviations, zero for constant features, (in_features,).
+        """
         self.register_buffer("feature_loc", loc)
         self.register_buffer("feature_rate", rate)
 
     def add_baseline(self) -> None:
-        """Add the baseline: a head of the same family, links and fixed values that sees no features."""
+        """Add the head of the unconditional model, with the same family, links and fixed values."""
         head = self.head
         assert head is not None
         self.baseline = head.without_features().requires_grad_(False)
@@ -230,22 +265,27 @@ class PredictiveModel(nn.Module):
         self.has_baseline = True
 
     def drop_baseline(self) -> None:
-        """Take the baseline away, as for a model that was saved without one."""
+        """Remove the baseline, as for a model that was saved without one."""
         if self.has_baseline:
             del self.baseline
             self.has_baseline = False
 
-    def start_at(self, biases: Mapping[str, Tensor], least_scale: float = 0.0) -> None:
-        """Start head and baseline at the raw outputs of the fit without features."""
+    def start_at(self, biases: Mapping[str, Tensor]) -> None:
+        """Start head and baseline at the raw outputs of the fit of the unconditional model."""
         assert self.head is not None
         if self.has_baseline:
             self.baseline.start_at(biases)
         self.head.start_at(biases)
-        start_near_the_marginal_fit(self.head, least_scale)
+        start_near_unconditional_fit(self.head)
 
     @torch.no_grad()
     def start_from(self, train: Summary) -> None:
-        """Take the statistics of the training rows, and start head and baseline at their fit without features."""
+        """Take the statistics of the training rows, and start at their unconditional model.
+
+        Raises:
+            TargetError: for targets that the family cannot learn.
+            ValueError: for weights of which one row has nearly all.
+        """
         assert self.head is not None
         self._has_started = True
         sample = train.sample
@@ -254,7 +294,7 @@ class PredictiveModel(nn.Module):
         )
         check_share(sample.weight, sample.rows if isinstance(sample.rows, Tensor) else None)
         check_relative_spread(self.head.family, y, weight, "the target")
-        known = dict(zip(sample.known, values, strict=True))
+        row_constants = dict(zip(sample.known, values, strict=True))
         if train.features is not None and self.options["standardise"]:
             std = train.features.spread
             self.feature_loc.copy_(train.features.mean)
@@ -268,7 +308,7 @@ class PredictiveModel(nn.Module):
             for head in (self.head, self.baseline):
                 head.change_units(loc.to(dtype), scale.to(dtype))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
-        self.start_at(self.baseline.fitted_biases(y, known, weight))
+        self.start_at(self.baseline.fitted_biases(y, row_constants, weight))
 
     @property
     def can_standardise_target(self) -> bool:
@@ -287,14 +327,18 @@ class PredictiveModel(nn.Module):
             and any(name in head.links and name not in fixed for name in SCALES)
         )
 
-    # How it is made of its options.
+    # Making the networks.
 
     def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
         """Make the networks, once the columns of the table, or the number of features, are known.
 
         Args:
             columns: of the table, as `Columns.state`; None for loaders of one's own.
-            backbone: in place of the one in the options.
+            backbone: a module in place of that of the options.
+
+        Raises:
+            ValueError: for invalid options.
+            DataError: for options that contradict the table.
         """
         options = self.options
         self.columns = columns
@@ -302,11 +346,11 @@ class PredictiveModel(nn.Module):
         event_shape = tuple(options["event_shape"])
         in_features = options["in_features"]
         if columns is not None:
-            known = Columns.from_state(columns)
-            in_features = _width_of(known, in_features)
-            event_shape = _event_shape_of(known, event_shape)
-            if takes_classes(options["family"]) and known.classes:
-                family_options.setdefault("num_classes", max(map(len, known.classes.values())))
+            table = Columns.from_state(columns)
+            in_features = _width_of(table, in_features)
+            event_shape = _event_shape_of(table, event_shape)
+            if takes_classes(options["family"]) and table.classes:
+                family_options.setdefault("num_classes", max(map(len, table.classes.values())))
         self.backbone = self._make_backbone(in_features, backbone)
         width = options["backbone_features"] or self._measure(in_features, backbone)
         if columns is not None:
@@ -317,31 +361,31 @@ class PredictiveModel(nn.Module):
             "fixed": options["fixed"],
             "shared": options["shared"],
         }
-        if self._wanted_members is None:
+        if self._ensemble_members is None:
             self.head = DistributionHead(options["family"], width, **family_options)
         else:
-            family_options["members"] = self._wanted_members
+            family_options["members"] = self._ensemble_members
             self.head = MemberHead(options["family"], width, **family_options)
         self.head.min_scale = options["min_scale"]
         if columns is not None:
             self.add_baseline()
 
     @property
-    def _wanted_members(self) -> int | None:
+    def _ensemble_members(self) -> int | None:
         return self.options["ensemble"] if self.options["ensemble"] > 1 else None
 
-    def _make_backbone(self, in_features: int, own: nn.Module | None) -> nn.Module:
-        options, members = self.options, self._wanted_members
-        if own is not None:
-            return self._with_members(own)
+    def _make_backbone(self, in_features: int, backbone: nn.Module | None) -> nn.Module:
+        options, members = self.options, self._ensemble_members
+        if backbone is not None:
+            return self._with_members(backbone)
         spec = options["backbone"]
         if spec is not None:
-            made = build("backbone", completed(spec, in_features=in_features, members=members))
-            if not isinstance(made, nn.Module):
+            module = build("backbone", completed(spec, in_features=in_features, members=members))
+            if not isinstance(module, nn.Module):
                 raise ValueError(
-                    f"backbone must be an nn.Module, {spec!r} makes a {type(made).__name__}."
+                    f"backbone must be an nn.Module, {spec!r} makes a {type(module).__name__}."
                 )
-            return self._with_members(made)
+            return self._with_members(module)
         sizes, activation, dropout = (
             options[name] for name in ("hidden_sizes", "activation", "dropout")
         )
@@ -350,19 +394,19 @@ class PredictiveModel(nn.Module):
         return multilayer_perceptron(in_features, sizes, activation, dropout)
 
     def _with_members(self, backbone: nn.Module) -> nn.Module:
-        members, theirs = self._wanted_members, _members(backbone)
-        if members != theirs and not (members is None and theirs == 1):
+        members, count = self._ensemble_members, _members(backbone)
+        if members != count and not (members is None and count == 1):
             raise ValueError(
                 f"ensemble={self.options['ensemble']} needs a backbone with as many members, such "
                 f"as TabularBackbone(..., members={members}); {type(backbone).__name__} has "
-                f"{theirs or 'no members'}."
+                f"{count or 'no members'}."
             )
         return backbone
 
     @torch.no_grad()
-    def _measure(self, in_features: int, own: nn.Module | None) -> int:
-        """The size of what the backbone puts out."""
-        if own is None and self.options["backbone"] is None:
+    def _measure(self, in_features: int, backbone: nn.Module | None) -> int:
+        """The size of the backbone's outputs."""
+        if backbone is None and self.options["backbone"] is None:
             return (list(self.options["hidden_sizes"]) or [in_features])[-1]
         training = self.backbone.training
         try:
@@ -377,10 +421,10 @@ class PredictiveModel(nn.Module):
         return output.shape[-1]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """What is loaded says what there is: statistics of features, and a baseline."""
+        # the model gets the statistics of features and the baseline that the checkpoint has
         if self.head is not None:
             self._has_started = True
-            # where checkpoints had them once
+            # where former checkpoints have them
             for name in ("target_loc", "target_scale"):
                 if prefix + name in state_dict:
                     value = state_dict.pop(prefix + name)
@@ -400,7 +444,7 @@ def _members(module: nn.Module | None) -> int | None:
 
 
 def _width_of(columns: Columns, in_features: int | None) -> int:
-    """How many features the table has, which an option, where it is given, has to confirm."""
+    """The number of features of the table, which the option must equal where it is given."""
     width = len(columns.feature_names)
     if in_features not in (None, width):
         raise DataError(
@@ -412,10 +456,10 @@ def _width_of(columns: Columns, in_features: int | None) -> int:
 
 def _event_shape_of(columns: Columns, event_shape: tuple[int, ...]) -> tuple[int, ...]:
     targets = len(columns.target)
-    own_shape = (targets,) if targets > 1 else ()
-    if event_shape not in ((), own_shape):
+    table_shape = (targets,) if targets > 1 else ()
+    if event_shape not in ((), table_shape):
         raise DataError(
-            f"event_shape must be {own_shape} for a table with {targets} "
+            f"event_shape must be {table_shape} for a table with {targets} "
             f"target{'s' * (targets > 1)}, got {event_shape}: leave it out, or name other targets."
         )
-    return own_shape
+    return table_shape

@@ -1,4 +1,4 @@
-"""`plan`: how long and how fast the default recipe trains; `WarmupConstantDecay`: a learning rate that rises, stays, and falls to zero."""
+"""The schedule of the default recipe: `plan` for batches and steps, and `WarmupConstantDecay`."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,11 +8,17 @@ from torch.optim.lr_scheduler import LambdaLR
 
 __all__ = ["PATIENCE", "Plan", "WarmupConstantDecay", "plan", "steps_of", "steps_per_epoch"]
 
-PATIENCE = 800  # steps, at least, that may bring nothing better
+PATIENCE = 800  # the smallest number of steps without improvement after which training ends
 
 
 class Plan(NamedTuple):
-    """Numbers of the default recipe for a table: rows of a batch, steps of the training, learning rate."""
+    """The schedule of the default recipe for a table.
+
+    Attributes:
+        batch_size: rows in a step.
+        steps: the largest number of steps of the training.
+        learning_rate: the peak of the learning rate.
+    """
 
     batch_size: int
     steps: int
@@ -25,12 +31,12 @@ def plan(
     steps: int | None = None,
     learning_rate: float | None = None,
 ) -> Plan:
-    """What the default recipe does with so many training rows; what is given stays.
+    """The schedule of the default recipe for a number of training rows.
 
     Args:
-        rows: of training.
+        rows: the number of training rows.
         batch_size: a 64th of the rows, but at least 32 and at most 256, unless given; never more
-            than there are.
+            than there are rows.
         steps: 2,400, or 60 epochs where those are more, unless given.
         learning_rate: 0.005 for batches of 32 rows, and in proportion to the square root of their
             size (Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient
@@ -45,13 +51,15 @@ def plan(
 
 
 def steps_of(trainer: Any, rows: int, batch_size: int) -> int:
-    """How many steps a trainer will make at most: the default recipe's where it has no end of its own.
+    """The largest number of steps of a trainer.
+
+    It is that of the default recipe where neither `max_epochs` nor `max_steps` limits it.
 
     Args:
-        trainer: Lightning's, or what has its `max_epochs`, `max_steps`, `limit_train_batches` and
-            `accumulate_grad_batches`.
-        rows: of training.
-        batch_size: rows for one step.
+        trainer: Lightning's, or an object with its `max_epochs`, `max_steps`,
+            `limit_train_batches` and `accumulate_grad_batches`.
+        rows: the number of training rows.
+        batch_size: rows in a batch.
     """
     steps = plan(rows, batch_size).steps if trainer.max_steps == -1 else trainer.max_steps
     if trainer.max_epochs in (None, -1):
@@ -61,6 +69,7 @@ def steps_of(trainer: Any, rows: int, batch_size: int) -> int:
 
 
 def steps_per_epoch(trainer: Any, rows: int, batch_size: int) -> int:
+    """The number of steps in an epoch; arguments are those of `steps_of`."""
     batches, limit = math.ceil(rows / batch_size), trainer.limit_train_batches
     if limit is not None:  # a number, or a share
         is_number = limit > 1 or isinstance(limit, int)
@@ -69,16 +78,20 @@ def steps_per_epoch(trainer: Any, rows: int, batch_size: int) -> int:
 
 
 class WarmupConstantDecay(LambdaLR):
-    """The learning rate rises over the first steps, is constant, and falls in a straight line to zero over the last ones.
+    """A learning rate that rises linearly, is constant, and falls linearly to zero.
 
-    It is stepped after each step of the optimizer (in Lightning `interval="step"`), and stays at
-    zero beyond `steps`.
+    At step t, counted from 0, the rates of the optimizer are multiplied by
+    min(1, (t + 1) / warmup, (steps - t) / (decay steps)), and by 0 beyond `steps`. The schedule is
+    stepped after each step of the optimizer (in Lightning `interval="step"`).
 
     Args:
-        optimizer: whose learning rates are the constant ones.
+        optimizer: its learning rates are the constant ones.
         steps: of the whole training.
-        warmup: steps until the constant rate is reached; None is a fifth of them all.
-        decay: the share of the steps, at the end, over which it falls.
+        warmup: steps until the constant rate is reached; None for a fifth of all steps.
+        decay: the share of the steps, at the end, over which the rate falls.
+
+    Raises:
+        ValueError: for less than one step, a negative warmup, and a decay outside of [0, 1].
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -99,8 +112,7 @@ class WarmupConstantDecay(LambdaLR):
         if steps < 1 or warmup < 0 or not 0 <= decay <= 1:
             raise ValueError(
                 "steps must be at least 1, warmup zero or more and decay a share between 0 and "
-                f"1, got steps={steps}, "
-                f"warmup={warmup}, decay={decay}."
+                f"1, got steps={steps}, warmup={warmup}, decay={decay}."
             )
         self.steps, self.warmup, self.decay = steps, warmup, decay
         super().__init__(optimizer, self._factor)

@@ -1,4 +1,4 @@
-"""`TabularBackbone`: a multilayer perceptron on numbers beside their piecewise-linear encoding; one network, or several at once."""
+"""`TabularBackbone` and `MemberHead`: one network for the rows of a table, or several at once."""
 
 import copy
 import math
@@ -21,18 +21,28 @@ __all__ = [
     "MemberHead",
     "MemberLinear",
     "TabularBackbone",
-    "start_near_the_marginal_fit",
+    "start_near_unconditional_fit",
 ]
 
-_MOST_DF = 8.0  # at the start
+_MAX_INITIAL_DF = 8.0
 
 
 class MemberLinear(nn.Module):
-    """Linear layers of several networks side by side: member e computes x @ weight[e] + bias[e], all in one batched product.
+    """The linear layers of several networks: member e computes x @ weight[e] + bias[e].
 
-    Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features). Each member
-    starts by itself, as `torch.nn.Linear` does, with draws from `generator`, or from torch's global
-    one where none is given.
+    All members are computed in one batched product. Their weights are drawn independently, from
+    the distribution of those of `torch.nn.Linear`.
+
+    Args:
+        members: the number of networks.
+        in_features: the size of the inputs.
+        out_features: the size of the outputs.
+        generator: where the weights are drawn from; torch's global one unless given.
+
+    Shapes: (N, in_features) or (members, N, in_features) -> (members, N, out_features).
+
+    Raises:
+        ValueError: for less than one member.
 
     >>> MemberLinear(8, 3, 5)(torch.zeros(4, 3)).shape
     torch.Size([8, 4, 5])
@@ -60,7 +70,7 @@ class MemberLinear(nn.Module):
         )
 
     def only(self, member: int) -> nn.Linear:
-        """The layer of one member by itself."""
+        """The layer of one member."""
         layer = nn.utils.skip_init(nn.Linear, self.in_features, self.out_features)
         layer = layer.to(self.weight.device, self.weight.dtype)
         with torch.no_grad():
@@ -80,10 +90,16 @@ def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator | 
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout` whose zeros come from a generator of one's own, where `generator` is set.
+    """Dropout like that of `torch.nn.Dropout`, with a generator of its own where one is set.
 
     Args:
-        p: the probability of each zero.
+        p: the probability of a zero, from 0 to below 1.
+
+    Attributes:
+        generator: where the zeros are drawn from; None for torch's global one.
+
+    Raises:
+        ValueError: for a probability outside this range.
     """
 
     generator: torch.Generator | None = None
@@ -108,29 +124,33 @@ class Dropout(nn.Module):
 
 
 class TabularBackbone(nn.Module):
-    """Rows of a table -> features: numbers beside their piecewise-linear encoding, then a multilayer perceptron.
+    """A multilayer perceptron on the numbers of a table and their piecewise-linear encoding.
+
+    The encoding is standardised too, coordinate by coordinate, since inputs with mean zero and
+    equal variances are learned from faster (LeCun et al. 1998, "Efficient BackProp"). `fit` learns
+    its bins, means and standard deviations from training rows; they are buffers, which checkpoints
+    keep. Before `fit` all coordinates of the encoding are zero.
 
     Args:
-        in_features: number of columns, standardised; categories come as indicators (0 and 1), whose
-            first layer embeds them.
-        hidden_sizes: of the multilayer perceptron; its last is the number of features that come
+        in_features: the number of columns, which are standardised. Categories come as indicators
+            (0 and 1), which the first layer embeds.
+        hidden_sizes: the sizes of the layers; the last one is the number of features that come
             out.
-        activation: a module of `torch.nn` by name, or a class path.
-        dropout: after each activation.
-        bins: bins of the encoding, at most; 0 leaves it out.
-        encoded: the columns to encode, by position; all of them unless given. Indicators need none.
-        members: this many networks at once, each with weights of its own; None is one, without that
-            dimension.
+        activation: the name of a class of `torch.nn`, or a class path.
+        dropout: the probability of a zero after each activation.
+        bins: the largest number of bins of a column; 0 leaves the encoding out.
+        encoded: the positions of the columns that are encoded; all columns unless given.
+            Indicators need no encoding.
+        members: the number of networks at once, each with weights of its own; None for a single
+            one without the dimension of members.
         generator: where the weights of several networks are drawn from; torch's global one unless
             given.
 
-    Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or (members,
-    N, in_features) -> (members, N, hidden_sizes[-1]).
+    Shapes: (N, in_features) -> (N, hidden_sizes[-1]); with members, (N, in_features) or
+    (members, N, in_features) -> (members, N, hidden_sizes[-1]).
 
-    The encoding is standardised too, coordinate by coordinate: inputs about zero and of one spread
-    are learned from faster (LeCun et al. 1998, "Efficient BackProp"). `fit` finds its bins, means
-    and spreads in training rows; checkpoints keep them. Before it every coordinate of the encoding
-    is zero.
+    Raises:
+        ValueError: for sizes that are not positive integers, and columns that do not exist.
 
     >>> backbone = TabularBackbone(3, members=8).fit(torch.randn(100, 3))
     >>> backbone(torch.zeros(5, 3)).shape
@@ -138,8 +158,8 @@ class TabularBackbone(nn.Module):
     """
 
     columns: Tensor
-    centre: Tensor
-    spread: Tensor
+    centre: Tensor  # the mean of each coordinate of the encoding
+    spread: Tensor  # its standard deviation, under the name that checkpoints have for it
 
     def __init__(
         self,
@@ -174,7 +194,7 @@ class TabularBackbone(nn.Module):
                 else MemberLinear(members, width, size, generator=generator)
             )
             with torch.no_grad():
-                # variance 1 / width (LeCun et al. 1998); PyTorch has a third of it
+                # variance 1 / width (LeCun et al. 1998); that of PyTorch is a third of it
                 layer.weight.mul_(math.sqrt(3))
             layers.append(layer)
             layers.append(build("activation", activation))
@@ -184,66 +204,73 @@ class TabularBackbone(nn.Module):
         self.layers, self.out_features = nn.Sequential(*layers), width
 
     def fit(self, features: Tensor, weight: Tensor | None = None) -> Self:
-        """Find the bins of the encoding, and its statistics, in training rows (N, in_features), standardised as they will be.
+        """Learn the bins and the statistics of the encoding from training rows.
 
         Args:
-            weight: one per row, above zero.
+            features: (N, in_features), standardised as for `forward`.
+            weight: (N,), positive; None where all rows count the same.
         """
         if self.encoding is not None:
             numbers = features[:, self.columns]
             coordinates = self.encoding.fit(numbers, weight)(numbers)
             if weight is None:
-                mean, spread = coordinates.mean(0), coordinates.std(0, correction=0)
+                mean, std = coordinates.mean(0), coordinates.std(0, correction=0)
             else:
                 share = (weight / weight.sum()).to(coordinates.dtype)
                 mean = share @ coordinates
-                spread = (share @ (coordinates - mean).square()).sqrt()
+                std = (share @ (coordinates - mean).square()).sqrt()
             self.centre.copy_(mean)
-            # A bin holds its share of the rows; coordinates with less spread than that tell a few
-            # rows apart, and stay small.
-            self.spread.copy_(spread.clamp(min=1 / self.encoding.bins))
+            # A smaller standard deviation is that of a coordinate in which a few rows differ from
+            # all others; it stays small.
+            self.spread.copy_(std.clamp(min=1 / self.encoding.bins))
         return self
 
     def encode(self, features: Tensor) -> Tensor:
-        """What the first layer sees: (..., in_features) -> (..., in_features + encoded columns * bins)."""
+        """The inputs of the first layer: the features, followed by their encoding.
+
+        Shapes: (..., in_features) -> (..., in_features + encoded columns * bins).
+        """
         if self.encoding is None:
             return features
         coordinates = (self.encoding(features[..., self.columns]) - self.centre) / self.spread
         return torch.cat([features, coordinates], -1)
 
     def only(self, member: int) -> "TabularBackbone":
-        """The network of one member by itself, without the dimension of members."""
-        alone = copy.deepcopy(self)
-        alone.members = None
-        for position, layer in enumerate(alone.layers):
+        """The network of one member, without the dimension of members."""
+        backbone = copy.deepcopy(self)
+        backbone.members = None
+        for position, layer in enumerate(backbone.layers):
             if isinstance(layer, MemberLinear):
-                alone.layers[position] = layer.only(member)
-        return alone
+                backbone.layers[position] = layer.only(member)
+        return backbone
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(self.encode(features))
 
 
 class MemberHead(DistributionHead):
-    """A `DistributionHead` of several members: features (members, N, in_features) -> batch_shape (members, N).
+    """A `DistributionHead` of several networks, each with weights and shared parameters of its own.
+
+    `initialize` starts all of them at the fit of the unconditional model (no features). The
+    mixture of the members with equal weights is `disthead.families.ensembles.ensemble(dist)`.
 
     Args:
-        members: how many; each has weights, and shared parameters, of its own.
+        family: as for `DistributionHead`.
+        in_features: as for `DistributionHead`.
+        members: the number of networks.
         generator: where the weights are drawn from; torch's global one unless given.
         options: as for `DistributionHead`.
 
-    `initialize` starts all of them at the one marginal fit. A mixture over the members is
-    `disthead.families.mixture_family.mixture(torch.zeros(members), dist.map(lambda parameter: parameter.movedim(0, 1)))`.
+    Shapes: features (members, N, in_features) -> batch_shape (members, N).
 
     >>> head = MemberHead("normal", 4, members=8)
     >>> head(torch.zeros(8, 5, 4)).batch_shape
     torch.Size([8, 5])
     """
 
-    # the members' own takes its place; this one draws nothing
+    # a placeholder without memory or random numbers, which a `MemberLinear` replaces
     @staticmethod
     def _layer(in_features: int, out_features: int, generator: torch.Generator | None) -> nn.Linear:
-        """A place for the members' own layer, without memory or random numbers."""
         return nn.Linear(in_features, out_features, device="meta")
 
     def __init__(
@@ -271,43 +298,49 @@ class MemberHead(DistributionHead):
         )
 
     def forward(
-        self, features: Tensor, *, standardised: bool = False, **known: Tensor
+        self, features: Tensor, *, standardised: bool = False, **row_constants: Tensor
     ) -> Distribution:
-        """Features (members, N, in_features) -> batch_shape (members, N); `known` has shape (N,) or (members, N)."""
-        # of a backbone without layers
+        """The distributions of the target in all members, with batch_shape (members, N).
+
+        Args:
+            features: (members, N, in_features), or (N, in_features) for the same in all members.
+            standardised: as for `DistributionHead`.
+            row_constants: quantities of each row by name, (N,) or (members, N).
+        """
+        # those of a backbone without layers have no dimension of members
         features = features.expand(self.members, *features.shape[-2:])
-        if self._plain_formula is not None and not known:
+        if self._plain_formula is not None and not row_constants:
             with without_autocast(features):
                 dist = self._plain_formula.from_raw(self._output(features))
         else:
-            dist = self._distribution(self._raw(features), **known)
+            dist = self._distribution(self._raw(features), **row_constants)
         return dist if standardised else self._in_units(dist)
 
     def only(self, member: int) -> DistributionHead:
-        """The head of one member by itself."""
-        alone = DistributionHead(
+        """The head of one member."""
+        head = DistributionHead(
             self.family,
             self.in_features,
             event_shape=self.event_shape,
             links=self._given_links,
             fixed=self._given_fixed,
             shared=tuple(self.shared),
-            generator=torch.Generator(),  # of weights that those of the member replace
+            generator=torch.Generator(),  # so that the global one draws nothing
         )
-        alone.min_scale = self.min_scale
+        head.min_scale = self.min_scale
         like = next(self.parameters())
-        alone.to(like.device, like.dtype)
+        head.to(like.device, like.dtype)
         with torch.no_grad():
             if self.linear is not None:
-                alone.linear = self.linear.only(member)
+                head.linear = self.linear.only(member)
             for name, value in self.shared.items():
-                alone.shared[name].copy_(value[member, 0])
+                head.shared[name].copy_(value[member, 0])
         if self.is_standardised:
-            alone.change_units(self.target_loc, self.target_scale)
-        return alone
+            head.change_units(self.target_loc, self.target_scale)
+        return head
 
     def weights(self) -> dict[str, Tensor]:
-        """Those of all members, (members, raw outputs, in_features)."""
+        """The weights of each predicted parameter, (members, raw outputs, in_features)."""
         if self.linear is None:
             return {}
         return dict(zip(self.predicted, self.linear.weight.mT.split(self._sizes, -2), strict=True))
@@ -335,17 +368,21 @@ class MemberHead(DistributionHead):
 
 
 @torch.no_grad()
-def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0) -> None:
-    """Small weights for a head whose biases are the marginal fit, degrees of freedom of 8 at most, and no narrow peak.
+def start_near_unconditional_fit(head: DistributionHead, min_initial_scale: float = 0.0) -> None:
+    """Prepare the training of a head whose biases are the fit of the unconditional model.
 
-    Targets taken together are often light-tailed where those around their predictions are not, and
-    from the 50 of such a marginal fit the steps of training do not lead back. Nor do they from a
-    scale near zero, the fit of targets most of which are one value, where every network is wrong by
-    many scales. The loc of targets whose logarithm is learned, which are not standardised, starts
-    within their scale.
+    - The weights become small.
+    - Degrees of freedom are at most 8. All targets together often have light tails where their
+      residuals have heavy ones, and the gradients at large degrees of freedom are too small to
+      lead back.
+    - The scale has a minimum. It is near zero in the fit of targets most of which have one value,
+      where every network is wrong by many scales.
+    - Predictions of loc that are not standardised, those of families that learn log y, start
+      within the scale.
 
     Args:
-        least_scale: at the start, in the unit of the targets.
+        head: with the biases of `fitted_biases`.
+        min_initial_scale: in the units of what the layer predicts; 0 for none.
     """
     if head.linear is None:
         return
@@ -355,8 +392,8 @@ def start_near_the_marginal_fit(head: DistributionHead, least_scale: float = 0.0
         scale = head.params(loc.new_zeros(*loc.shape[:-2], 1, head.in_features))["scale"]
         loc.mul_(scale.reshape(-1, loc.shape[-2])[0].clamp(max=1).to(loc).unsqueeze(-1))
     if "df" in head.predicted:
-        head.biases()["df"].clamp_(max=head.links["df"].inverse(torch.tensor(_MOST_DF)).item())
-    if "scale" in head.predicted and least_scale > 0:
-        head.biases()["scale"].clamp_(
-            min=head.links["scale"].inverse(torch.tensor(least_scale)).item()
-        )
+        largest = head.links["df"].inverse(torch.tensor(_MAX_INITIAL_DF)).item()
+        head.biases()["df"].clamp_(max=largest)
+    if "scale" in head.predicted and min_initial_scale > 0:
+        least = head.links["scale"].inverse(torch.tensor(min_initial_scale)).item()
+        head.biases()["scale"].clamp_(min=least)

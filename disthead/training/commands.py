@@ -1,4 +1,4 @@
-"""The commands fit, validate, test and predict, by LightningCLI."""
+"""The commands fit, validate, test and predict, which are built on LightningCLI."""
 
 import contextlib
 import inspect
@@ -55,18 +55,14 @@ from disthead.usage import PAGES
 
 __all__ = ["run"]
 
-_SIZES = ("hidden_sizes", "activation", "dropout")  # of the default backbone
+_BACKBONE_OPTIONS = ("hidden_sizes", "activation", "dropout")  # of the default backbone
 _ACCELERATORS = ("gpu", "cuda", "mps", "tpu")
-_NAMES = {
-    "targets": "target",
-    "classes": "classes",
-    "unit": "unit",
-}  # arguments of `predictions`: entries of the columns
-_MOST = 300  # letters of a value in an error
-_PART = {"validate": "val", "test": "test", "predict": "predict"}
+# argument of `predictions` -> entry of the columns
+_COLUMN_ENTRIES = {"targets": "target", "classes": "classes", "unit": "unit"}
+_MAX_LETTERS = 300  # of a value in an error
+_PART = {"validate": "val", "test": "test", "predict": "predict"}  # command -> part of the data
 
-# Lightning's advice for the machine at hand, and what newer versions of its dependencies say about
-# it.
+# warnings that are not shown: Lightning's advice for the machine, and deprecations in Lightning
 _NOISE = [
     ("LightningCLI's args parameter", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
@@ -76,25 +72,33 @@ _NOISE = [
     ("GPU available but not used", UserWarning),
 ]
 _TIPS = re.compile(
-    r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)|^Found current_model_state"
+    r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)"
+    r"|^Found current_model_state"
 )
 
 
 def run(arguments: Sequence[str]) -> None:
-    """`fit`, `validate`, `test` or `predict`, with the arguments of the command line.
+    """Run one of the commands `fit`, `validate`, `test` and `predict`.
 
-    Training without a configuration, or with one that says nothing of the model, is the default
-    recipe, `configs/regression.yaml`. Validation, test and prediction take model and data from the
-    checkpoint; `--data.path` with a new table evaluates all of its rows.
+    Training without a configuration, or with one that has no entry for the model, is that of the
+    default recipe, `configs/regression.yaml`. Validation, test and prediction take model and data
+    from the checkpoint; `--data.path` with another table evaluates all of its rows.
+
+    Args:
+        arguments: those of the command line, of which the first is the command.
+
+    Raises:
+        ValueError: for wrong options, with what to do.
+        Stopped: for a training that a signal ends.
     """
     check_not_empty(arguments)
-    command, given = arguments[0], _spelled_out(arguments[1:])
-    configurations = _configurations(given)
-    _check_values(given)
+    command, options = arguments[0], _normalised(arguments[1:])
+    configurations = _configurations(options)
+    _check_values(options)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         for message, category in _NOISE:
             warnings.filterwarnings("ignore", message, category)
-        if command in _PART:  # callbacks of training have nothing to do any more
+        if command in _PART:  # callbacks of training have no effect then
             warnings.filterwarnings(
                 "ignore", "Be aware that when using `ckpt_path`, callbacks", UserWarning
             )
@@ -105,35 +109,37 @@ def run(arguments: Sequence[str]) -> None:
         logger.addFilter(_is_no_tip)
         try:
             defaults: dict[str, Any] = {}
-            checkpoint = _value(given, "--ckpt_path")
+            checkpoint = _value(options, "--ckpt_path")
             if command in _PART and checkpoint is not None:
-                given = _from_checkpoint(checkpoint, command, given)
+                options = _with_part_path(checkpoint, command, options)
             elif command == "fit" and not any("model" in contents for contents in configurations):
                 defaults = _recipe()
                 for name in ("backbone", "optimizer", "scheduler"):
                     # another class has other arguments
-                    if _value(given, f"--model.{name}") is not None:
+                    if _value(options, f"--model.{name}") is not None:
                         del defaults["model"][name]
             file = Path(folder, "defaults.yaml")
             with writing(file) as unfinished:
                 unfinished.write_text(yaml.safe_dump(defaults, sort_keys=False))
-            sizes = [name for name in _SIZES if _value(given, f"--model.{name}") is not None]
+            named = [
+                name for name in _BACKBONE_OPTIONS if _value(options, f"--model.{name}") is not None
+            ]
             twice = [
                 name
-                for name in sizes
-                if _value(given, f"--model.backbone.init_args.{name}") is not None
+                for name in named
+                if _value(options, f"--model.backbone.init_args.{name}") is not None
             ]
             if twice:
                 raise ValueError(
                     f"--model.{twice[0]} has no effect beside "
                     f"--model.backbone.init_args.{twice[0]}: give one."
                 )
-            _cli_of(command, sizes)([command, *given], [str(file)] if defaults else [])
+            _cli_of(command, named)([command, *options], [str(file)] if defaults else [])
         except Exception as error:
-            blamed = _of_options(error)
-            if blamed is None:
+            reason = _message_of_option_error(error)
+            if reason is None:
                 raise
-            raise ValueError(blamed) from error
+            raise ValueError(reason) from error
         except SystemExit as error:
             number = signal_of(error)
             if number is None or isinstance(error, Stopped):
@@ -143,8 +149,11 @@ def run(arguments: Sequence[str]) -> None:
             logger.removeFilter(_is_no_tip)
 
 
-def _of_options(error: Exception) -> str | None:
-    """The message of an error that a library raises because of an option, by the module that raised it; None for other errors."""
+def _message_of_option_error(error: Exception) -> str | None:
+    """The message of an error that a library raises because of an option; None for others.
+
+    The module that raised it tells them apart.
+    """
     module = raised_in(error)
     if isinstance(error, MisconfigurationException) or (
         isinstance(error, ValueError) and module.startswith("lightning.")
@@ -171,15 +180,18 @@ _OTHER_NAMES = {
 }
 
 
-def _spelled_out(arguments: Sequence[str]) -> list[str]:
-    """The arguments under the names that the parser has; configurations come first, as files, so that options override them."""
+def _normalised(arguments: Sequence[str]) -> list[str]:
+    """The arguments under the names of the parser.
+
+    Configurations come first, as files, so that options override them.
+    """
     pairs = [argument.partition("=") for argument in arguments]
-    given = [_OTHER_NAMES.get(name, name) + equals + value for name, equals, value in pairs]
+    rest = [_OTHER_NAMES.get(name, name) + equals + value for name, equals, value in pairs]
     configurations, options = [], []
-    while given:
-        argument = given.pop(0)
-        if argument == "--config" and given and not given[0].startswith("--"):
-            argument = f"--config={given.pop(0)}"
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--config" and rest and not rest[0].startswith("--"):
+            argument = f"--config={rest.pop(0)}"
         if argument.startswith("--config="):
             configurations.append(f"--config={configuration(argument.removeprefix('--config='))}")
         else:
@@ -189,34 +201,36 @@ def _spelled_out(arguments: Sequence[str]) -> list[str]:
     return configurations + options
 
 
-def _class_first(option: str, given: list[str]) -> list[str]:
-    """The arguments, in which the class that an option names is a mapping before its own arguments.
+def _class_first(option: str, arguments: list[str]) -> list[str]:
+    """The arguments, in which the class that an option names comes first, as a mapping.
 
-    jsonargparse would forget a class that is given by its name alone once an argument of it
-    follows, or the argument.
+    Where the name of a class and arguments of the class are separate options, jsonargparse would
+    lose one of them.
     """
-    named = _value(given, option)
+    name = _value(arguments, option)
     if (
-        named is None
-        or named.lstrip().startswith("{")
-        or not any(entry.startswith(f"{option}.") for entry in given)
+        name is None
+        or name.lstrip().startswith("{")
+        or not any(argument.startswith(f"{option}.") for argument in arguments)
     ):
-        return given
-    others, rest = [], list(given)
+        return arguments
+    others, rest = [], list(arguments)
     while rest:
         argument = rest.pop(0)
         if argument == option and rest:
             rest.pop(0)
         elif not argument.startswith(f"{option}="):
             others.append(argument)
-    return [f"{option}={json.dumps({'class_path': named})}", *others]
+    return [f"{option}={json.dumps({'class_path': name})}", *others]
 
 
-def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
-    """What the configurations among the arguments hold."""
-    found = []
+def _configurations(arguments: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The contents of the configurations among the arguments."""
+    configurations = []
     for path in (
-        argument.removeprefix("--config=") for argument in given if argument.startswith("--config=")
+        argument.removeprefix("--config=")
+        for argument in arguments
+        if argument.startswith("--config=")
     ):
         try:
             text = Path(path).read_text("utf-8")
@@ -230,33 +244,35 @@ def _configurations(given: Sequence[str]) -> list[Mapping[str, Any]]:
             raise ValueError(
                 f"{path} is not a configuration: it has no keys such as model, data and trainer."
             )
-        found.append(contents)
-    return found
+        configurations.append(contents)
+    return configurations
 
 
-def _check_values(given: Sequence[str]) -> None:
-    """Refuse options whose value is a mapping, or the file of one, in which a key comes twice."""
-    for name, value in _values(given):
+def _check_values(arguments: Sequence[str]) -> None:
+    """Refuse options whose value is a mapping, or the file of one, with a repeated key."""
+    for name, value in _values(arguments):
         file = Path(value) if value.endswith((".yaml", ".yml")) else None
-        with contextlib.suppress(
-            yaml.YAMLError, UnicodeDecodeError
-        ):  # which the parser says with what the option takes
+        # of other errors the parser has better messages
+        with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):
             if value[:1] in ("{", "["):
                 check_keys(value, name)
             elif file is not None and name != "--config" and file.is_file():
                 check_keys(file.read_text("utf-8"), file, file.parent)
 
 
-def _values(given: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The options among the arguments, each with the value that follows it as the next argument or after an equals sign."""
-    for k, argument in enumerate(given):
+def _values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The options among the arguments with their values.
+
+    A value is the next argument, or follows an equals sign.
+    """
+    for k, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name.startswith("--") and (equals or k + 1 < len(given)):
-            yield name, value if equals else given[k + 1]
+        if name.startswith("--") and (equals or k + 1 < len(arguments)):
+            yield name, value if equals else arguments[k + 1]
 
 
 def _recipe() -> dict[str, Any]:
-    """The default recipe, without the data that its configuration shows it with."""
+    """The configuration of the default recipe, without the data of its example."""
     recipe = yaml.safe_load(configuration("regression").read_text("utf-8"))
     del recipe["data"]["dataset"], recipe["data"]["target"]
     return recipe
@@ -271,18 +287,21 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
     return dict(_values(arguments)).get(name)
 
 
-def _from_checkpoint(path: str, command: str, given: list[str]) -> list[str]:
-    """The arguments, in which --data.path of another table than that of the training becomes the path of the part in use."""
+def _with_part_path(path: str, command: str, arguments: list[str]) -> list[str]:
+    """The arguments, with such as --data.test_path for --data.path of another table.
+
+    That is another one than the table of the training that wrote the checkpoint.
+    """
     data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
-    table = _value(given, "--data.path")
+    table = _value(arguments, "--data.path")
     if (
         table is not None
-        and _value(given, "--config") is None
+        and _value(arguments, "--config") is None
         and not _same_file(table, data.get("path"))
     ):
         new = f"--data.{_PART[command]}_path"
-        return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in given]
-    return given
+        return [re.sub(r"^--data\.path(?==|$)", new, argument) for argument in arguments]
+    return arguments
 
 
 def _same_file(one: str, other: Any) -> bool:
@@ -294,7 +313,7 @@ class _Parser(LightningArgumentParser):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.allow_abbrev = False  # `--data.pat` is a mistake
+        self.allow_abbrev = False  # `--data.pat` is an error
 
     def parse_args(self, *arguments: Any, **options: Any) -> Any:
         try:
@@ -302,8 +321,7 @@ class _Parser(LightningArgumentParser):
         except (AttributeError, KeyError, RecursionError, TypeError, yaml.YAMLError) as error:
             raise ValueError(
                 f"an option has a value of another kind than it takes ({_short(str(error))}): "
-                "look at those that are written "
-                "with brackets or braces."
+                "look at those that are written with brackets or braces."
             ) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -348,7 +366,7 @@ _KINDS = {
 
 
 def _readable_type_error(message: str) -> str:
-    """A value of another type than its option has, in one sentence."""
+    """A message of jsonargparse on a value of another type than its option has, in one sentence."""
     key = re.search(r'Parser key "([\w.]+)"', message)
     value = re.search(r"Given value: (.*)", message) or re.search(r"Got value: (.*)", message)
     path = re.search(r"Problem with given class_path '([\w.]+)':\s+(.*)", message)
@@ -374,35 +392,37 @@ def _readable_type_error(message: str) -> str:
     kinds = [_KINDS.get(kind, re.sub(r"[\[\]']| but got .*", "", kind)) for kind in kinds]
     if "Expected a dot import path" in message:
         kinds.insert(0, "the path of a class")
-    return f"--{key[1]} must be {' or '.join(dict.fromkeys(kinds))}{_example(f'--{key[1]}', kinds, got)}, got {_short(got)}."
+    expected_text = " or ".join(dict.fromkeys(kinds))
+    example = _example(f"--{key[1]}", kinds, got)
+    return f"--{key[1]} must be {expected_text}{example}, got {_short(got)}."
 
 
 def _short(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+    return text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]} ..."
 
 
 def _example(option: str, kinds: Sequence[str], got: str) -> str:
-    """How a list or a mapping is written: as on the page of help, or with the value that was given."""
-    shown = re.search(rf"{re.escape(option)} ('[\[{{].*?')", PAGES["fit"])
+    """An example of a list or a mapping: that of the page of help, or the value in brackets."""
+    on_page = re.search(rf"{re.escape(option)} ('[\[{{].*?')", PAGES["fit"])
     if got[:1] in ("[", "{") or not {"a list", "a mapping"} & set(kinds):
         return ""
     otherwise = f"'[{got}]'" if "a list" in kinds else "'{name: value}'"
-    return f", such as {option} {shown[1] if shown else otherwise}"
+    return f", such as {option} {on_page[1] if on_page else otherwise}"
 
 
 class _SaveOptions(SaveConfigCallback):
-    """The callback of Lightning's command line that writes the options of a training as config.yaml into its log folder."""
+    """The callback that writes the options of a training as config.yaml into its log folder."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options | {"save_to_log_dir": False})
         self.config = self.config.clone()
-        # a word about this call alone, which no other command would understand
+        # it concerns this call alone, and other commands do not have it
         self.config.pop("overwrite", None)
         self.folder = ""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        # all processes have to ask for it, since it is broadcast
+        # in all processes, since the folder is broadcast
         self.folder = trainer.log_dir or ""
         super().setup(trainer, pl_module, stage)
 
@@ -424,9 +444,13 @@ class _SaveOptions(SaveConfigCallback):
 
 
 class _CLI(LightningCLI):
-    """Lightning's command line for the distribution module and tables, with early stopping and the best checkpoint."""
+    """Lightning's command line for `DistributionModule` and `TabularDataModule`.
 
-    sizes: Sequence[str] = ()
+    It adds early stopping and the best checkpoint. `backbone_options` are those of the default
+    backbone that the command line names as options of the model.
+    """
+
+    backbone_options: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
@@ -482,14 +506,15 @@ class _CLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the options; for commands that take a checkpoint, once more without defaults, to know which were given."""
         super().parse_arguments(parser, args)
         check_config(self.config.subcommand, self.config[self.config.subcommand])
-        if self.config.subcommand != "fit":
-            self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
+        if self.config.subcommand != "fit":  # all other options are those of the checkpoint
+            parsed = parser.parse_args(args, defaults=False)
+            self.explicit_options = parsed[self.config.subcommand]
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning would take the options in a checkpoint for a configuration, which may run code."""
+        # Lightning would read the options in a checkpoint as a configuration, which may run code
+        pass
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list) -> Any:
         if config.get("logger") in (None, True):
@@ -499,11 +524,8 @@ class _CLI(LightningCLI):
             )
         try:
             trainer = super()._instantiate_trainer(config, [*callbacks, StopBetweenSteps()])
-        except (
-            TypeError,
-            AttributeError,
-            RuntimeError,
-        ) as error:  # such as values that Lightning checks late
+        # such as values that Lightning checks late
+        except (TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"--trainer: {in_options(str(error))}") from error
         except (MisconfigurationException, ModuleNotFoundError) as error:
             accelerator = config.get("accelerator")
@@ -513,8 +535,7 @@ class _CLI(LightningCLI):
                 reason = " ".join(str(error).split()).rstrip(".!")
                 raise ValueError(
                     f"--trainer.accelerator {accelerator}: {reason}. Try --trainer.accelerator "
-                    "cpu, or leave it out, which "
-                    "takes the best that there is."
+                    "cpu, or leave it out, which takes the best that there is."
                 ) from error
             raise
         check_processes(trainer)
@@ -524,10 +545,11 @@ class _CLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.ckpt_path not in (None, "best", "last", "hpc", "registry"):
             saved = read_checkpoint(config.ckpt_path)["hyper_parameters"]
-            own = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
-            check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *own])
+            named = class_paths(config.model.as_dict()) if self.subcommand == "fit" else []
+            check_classes(saved, config.ckpt_path, [*trusted_names(config.trust), *named])
             if self.subcommand != "fit":
-                check_agreement(self.given, read_checkpoint(config.ckpt_path), config.ckpt_path)
+                contents = read_checkpoint(config.ckpt_path)
+                check_agreement(self.explicit_options, contents, config.ckpt_path)
         if self.subcommand != "fit" and config.ckpt_path is None:
             raise ValueError(
                 f"disthead {self.subcommand} needs --ckpt, the checkpoint of a trained model."
@@ -538,21 +560,23 @@ class _CLI(LightningCLI):
                     "disthead fit needs --data.path, a table, and --data.target, the column to be "
                     "predicted."
                 )
-            config.model.backbone = _with_sizes(config.model, self.sizes)
+            config.model.backbone = _with_options(config.model, self.backbone_options)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
 
     def instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if self.subcommand != "fit":
-            given = {
-                name: self.given[name].as_dict() if name in self.given else {}
-                for name in ("model", "data")
+            explicit = {
+                section: self.explicit_options[section].as_dict()
+                if section in self.explicit_options
+                else {}
+                for section in ("model", "data")
             }
-            # null stands for what `fit` has found, and the checkpoint has
+            # for null the checkpoint has the values that `fit` determined
             options = {
-                section: {name: value for name, value in of.items() if value is not None}
-                for section, of in given.items()
+                section: {name: value for name, value in values.items() if value is not None}
+                for section, values in explicit.items()
             }
             model = DistributionModule.load_from_checkpoint(
                 config.ckpt_path, trust=config.trust, **options["model"]
@@ -568,19 +592,19 @@ class _CLI(LightningCLI):
             super().instantiate_classes()
             self.model, self.datamodule = model, data
             return
-        # what is wrong with the options is found before any data are read
+        # wrong options raise their errors before any data are read
         DistributionModule(**config.model.as_dict())
         data = TabularDataModule(**config.data.as_dict())
-        # what is wrong with the table is found before there is a folder of the training
+        # wrong tables raise their errors before the folder of the training is made
         data.find_columns()
         _plan(config, data.count("train"))
         check_validation(config, data.has("val"))
         data.hparams["batch_size"] = data.hparams_initial["batch_size"] = config.data.batch_size
         super().instantiate_classes()
-        self.datamodule = data  # which has read the table
+        self.datamodule = data  # it has read the table already
 
     def fit(self, **options: Any) -> None:
-        """Train, beside no other checkpoints; a run that fails before it has learned anything leaves no folder."""
+        """Train; where an error comes before anything is saved, no folder is left."""
         if self.trainer.is_global_zero:
             _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
         path = options.get("ckpt_path")
@@ -603,9 +627,8 @@ class _CLI(LightningCLI):
             if isinstance(error, RuntimeError) and "in loading state_dict" in str(error):
                 raise ValueError(
                     f"--ckpt {options.get('ckpt_path')} holds another model than this training "
-                    "has: give the options of "
-                    "the training that wrote it, and the checkpoint from before the recalibration "
-                    "if it was recalibrated."
+                    "has: give the options of the training that wrote it, and the checkpoint from "
+                    "before the recalibration if it was recalibrated."
                 ) from error
             full = disk_full(log_dir, error) if isinstance(error, Exception) else None
             if full is not None:
@@ -636,9 +659,9 @@ class _CLI(LightningCLI):
     @property
     def _checkpoints(self) -> BestAndLastCheckpoint:
         return next(
-            each
-            for each in self.trainer.checkpoint_callbacks
-            if isinstance(each, BestAndLastCheckpoint)
+            callback
+            for callback in self.trainer.checkpoint_callbacks
+            if isinstance(callback, BestAndLastCheckpoint)
         )
 
     def _how_to_go_on(self) -> str:
@@ -646,12 +669,12 @@ class _CLI(LightningCLI):
             getattr(callback, "last_model_path", "")
             for callback in self.trainer.checkpoint_callbacks
         ]
-        found = [path for path in paths if path and Path(path).is_file()]
-        if not found:
+        present = [path for path in paths if path and Path(path).is_file()]
+        if not present:
             return "There is no checkpoint of it to go on from."
         return (
-            f"What it has learned is in {shown(found[0])}. To go on, give the same command "
-            f"with --ckpt {quoted(found[0])}"
+            f"What it has learned is in {shown(present[0])}. To go on, give the same command "
+            f"with --ckpt {quoted(present[0])}"
         )
 
     @rank_zero_only
@@ -663,44 +686,42 @@ class _CLI(LightningCLI):
         if not math.isfinite(score):
             raise ValueError(
                 f"the best {best.monitor} of this training is {score}: it has learned nothing "
-                "that can be used. Look for "
-                "extreme values in the target and in the features of the rows that are held out."
+                "that can be used. Look for extreme values in the target and in the features of "
+                "the rows that are held out."
             )
         if f"{best.monitor}_marginal" in self.trainer.callback_metrics:
             baseline = float(self.trainer.callback_metrics[f"{best.monitor}_marginal"])
-        beside = (
+        comparison = (
             ""
             if baseline is None
             else f", without features {baseline:.4f} ({best.monitor}_marginal)"
         )
-        print(f"best {best.monitor} {score:.4f}{beside}: {shown(best.best_model_path)}")
+        print(f"best {best.monitor} {score:.4f}{comparison}: {shown(best.best_model_path)}")
         if baseline is not None and score >= baseline:
             warnings.warn(
                 f"the model is no better than the one without features: {best.monitor} "
-                f"{score:.4f}, "
-                f"{best.monitor}_marginal {baseline:.4f}. "
-                "Train for longer, or look for features that tell something of the target.",
+                f"{score:.4f}, {best.monitor}_marginal {baseline:.4f}. Train for longer, or look "
+                "for features that tell something of the target.",
                 stacklevel=2,
             )
         print(f"next: disthead test --ckpt {quoted(best.best_model_path)}")
 
     def predict(self, **options: Any) -> None:
-        """Predict all rows and write their columns to `--out`."""
-        import pandas  # noqa: F401  # so that a missing package is an error before any row is predicted
+        """Predict all rows, and write the predictions to `--out`."""
+        # so that a missing package is an error before any row is predicted
+        import pandas  # noqa: F401
 
         config = self.config[self.subcommand]
-        out, source = (
-            config.out,
-            self.datamodule.hparams.predict_path or self.datamodule.hparams.path,
-        )
+        out = config.out
+        source = self.datamodule.hparams.predict_path or self.datamodule.hparams.path
         tables = [self.datamodule.hparams[name] for name in ("path", "val_path", "test_path")]
         tables.append(
             read_checkpoint(config.ckpt_path).get("datamodule_hyper_parameters", {}).get("path")
         )
-        # the first process decides
+        # the first process checks whether the file exists
         overwrite = config.overwrite or (process()[0] > 0 and not is_folder(out))
         check_out(out, source, config.escape_formulas, tables, overwrite)
-        wanted = {
+        predicted = {
             "quantiles": _numbers("--quantiles", config.quantiles),
             "level": config.level,
             "samples": config.samples,
@@ -708,30 +729,30 @@ class _CLI(LightningCLI):
             "top_k": config.top_k,
         }
         # before any row is predicted
-        check_options(wanted["quantiles"], config.level, config.samples, config.top_k)
+        check_options(predicted["quantiles"], config.level, config.samples, config.top_k)
         names = _listed(config.id_columns)
         launcher = self.trainer.strategy.launcher
         if launcher is not None and not hasattr(launcher, "cluster_environment"):
             raise ValueError(
                 f"--trainer.strategy {config.trainer.strategy}: processes that are spawned or "
-                "forked cannot share predictions "
-                "out. Try --trainer.strategy ddp, or --trainer.devices 1."
+                "forked cannot share predictions out. Try --trainer.strategy ddp, or "
+                "--trainer.devices 1."
             )
         if is_folder(out):
-            return self._predict_files(source, out, id_columns=names, **wanted)
+            return self._predict_files(source, out, id_columns=names, **predicted)
         if self.trainer.world_size == 1 and process()[0]:
             print(f"the first process writes {shown(out)}; --trainer.devices shares the rows out.")
             return None
         columns, data = self.model.columns or {}, self.datamodule
-        wanted |= {name: columns[key] for name, key in _NAMES.items() if key in columns}
-        # Not by the batches of training, which may be small.
-        asked = data.hparams.batch_size if "batch_size" in self.given.get("data", {}) else PREDICTED
-        data.hparams["batch_size"] = min(
-            self.model.predicted_at_once(config.samples), asked or PREDICTED
-        )
-        file = PredictionFile(
-            out, wanted, self._identity(source, names) if names else None, config.escape_formulas
-        )
+        predicted |= {
+            name: columns[entry] for name, entry in _COLUMN_ENTRIES.items() if entry in columns
+        }
+        # that of the training may be small
+        is_explicit = "batch_size" in self.explicit_options.get("data", {})
+        batch_size = (data.hparams.batch_size if is_explicit else None) or PREDICTED
+        data.hparams["batch_size"] = min(self.model.predicted_at_once(config.samples), batch_size)
+        identity = self._identity(source, names) if names else None
+        file = PredictionFile(out, predicted, identity, config.escape_formulas)
         self.trainer.callbacks.append(file)
         options |= {"return_predictions": False, "ckpt_path": None}  # the model is loaded
         if not self.trainer.is_global_zero:
@@ -746,7 +767,7 @@ class _CLI(LightningCLI):
         return None
 
     def _identity(self, source: Any, names: list[str]) -> Callable[[list[int]], Mapping[str, Any]]:
-        """A function from the numbers of rows of the table to the columns that say which row is which."""
+        """A function from row numbers of the table to the columns that identify these rows."""
         data = self.datamodule
         if not data.streams("predict"):
             for name in names:
@@ -761,7 +782,10 @@ class _CLI(LightningCLI):
         return lambda rows: dict(frame.iloc[rows].reset_index(drop=True).items())
 
     def _predict_files(self, source: Any, out: str, **options: Any) -> None:
-        """Predict row group by row group, without Lightning: nothing is kept in memory, and parts that are there stay."""
+        """Predict row group by row group without Lightning, for tables larger than memory.
+
+        Parts that were written before are kept.
+        """
         trainer, launcher = self.trainer, self.trainer.strategy.launcher
         rank, world_size = (
             (trainer.global_rank, trainer.world_size) if trainer.world_size > 1 else process()
@@ -798,14 +822,12 @@ class _CLI(LightningCLI):
         return None
 
 
-def _with_sizes(model: Any, named: Sequence[str]) -> Any:
-    """The backbone's spec, with those sizes, activation and dropout that the command line names as options of the model."""
+def _with_options(model: Any, named: Sequence[str]) -> Any:
+    """The specification of the backbone, with the options that are named for the model."""
     if model.backbone is None:
         return None
-    spec, defaults = (
-        qualified("backbone", model.backbone),
-        inspect.signature(DistributionModule).parameters,
-    )
+    spec = qualified("backbone", model.backbone)
+    defaults = inspect.signature(DistributionModule).parameters
     if isinstance(spec, dict) and "class_path" not in spec:
         raise ValueError(
             f"the backbone has arguments, {', '.join(spec)}, and no class: give --model.backbone, "
@@ -814,22 +836,22 @@ def _with_sizes(model: Any, named: Sequence[str]) -> Any:
     if isinstance(spec, dict):
         kept = {key: value for key, value in spec["init_args"].items() if key not in named}
         spec = completed(spec | {"init_args": kept}, **{name: model[name] for name in named})
-    taken = spec["init_args"] if isinstance(spec, dict) else {}
-    for name in _SIZES:
-        is_lost = name in named and name not in taken
+    arguments = spec["init_args"] if isinstance(spec, dict) else {}
+    for name in _BACKBONE_OPTIONS:
+        is_lost = name in named and name not in arguments
         if is_lost or comparable(model[name]) not in (
             comparable(defaults[name].default),
-            comparable(taken.get(name)),
+            comparable(arguments.get(name)),
         ):
             raise ValueError(
                 f"--model.{name} {model[name]} has no effect beside the backbone {spec}"
-                + (f": give --model.backbone.init_args.{name}." if name in taken else ".")
+                + (f": give --model.backbone.init_args.{name}." if name in arguments else ".")
             )
     return spec
 
 
 def _plan(config: Any, rows: int) -> None:
-    """Give what is null in a configuration the value that the default recipe has for so many training rows."""
+    """Replace null in a configuration by the default recipe's value for so many training rows."""
     trainer, model = config.trainer, config.model
     batch_size, _, learning_rate = plan(rows, config.data.batch_size)
     config.data.batch_size = config.data.batch_size or batch_size
@@ -841,21 +863,20 @@ def _plan(config: Any, rows: int) -> None:
         )
     for kind, name, value in (("optimizer", "lr", learning_rate), ("scheduler", "steps", steps)):
         model[kind] = qualified(kind, model[kind])
-        given = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
-        if name in given and given[name] is None:
-            given[name] = value
+        arguments = model[kind].get("init_args", {}) if isinstance(model[kind], dict) else {}
+        if name in arguments and arguments[name] is None:
+            arguments[name] = value
 
 
 def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
-    """Refuse to write into a folder that holds the checkpoints of another training, or over the configuration that is used."""
+    """Refuse to write over checkpoints of another training, or over the configuration in use."""
     folder = Path(config.checkpoint.dirpath or log_dir / "checkpoints")
-    found = sorted(folder.glob("*.ckpt"))
-    if found and not config.overwrite and not _resumes_in(config, folder):
+    checkpoints = sorted(folder.glob("*.ckpt"))
+    if checkpoints and not config.overwrite and not _resumes_in(config, folder):
         raise ValueError(
-            f"{folder} holds the checkpoints of another training, such as {found[0].name}: choose "
-            "another "
-            f"--checkpoint.dirpath, go on from it with --ckpt {quoted(found[-1])}, or write over "
-            "it with --overwrite."
+            f"{folder} holds the checkpoints of another training, such as {checkpoints[0].name}: "
+            "choose another --checkpoint.dirpath, go on from it with --ckpt "
+            f"{quoted(checkpoints[-1])}, or write over it with --overwrite."
         )
     if local(log_dir) is not None:
         check_folder(log_dir, "the folder of the training", "--trainer.default_root_dir")
@@ -871,7 +892,7 @@ def _check_nothing_is_lost(config: Any, log_dir: Path) -> None:
 
 @contextlib.contextmanager
 def _resuming(path: "str | None") -> Iterator[None]:
-    """A block in which errors of Lightning that reads the state of a training name the checkpoint."""
+    """A context in which errors of Lightning in reading the state of a training name its file."""
     try:
         yield
     except (
@@ -899,9 +920,8 @@ def _resuming(path: "str | None") -> Iterator[None]:
             raise
         raise ValueError(
             f"--ckpt {path}: the state of its training cannot be read: "
-            f"{' '.join(str(error).split())} "
-            f"({type(error).__name__}). It was changed after training: go on from another "
-            "checkpoint."
+            f"{' '.join(str(error).split())} ({type(error).__name__}). It was changed after "
+            "training: go on from another checkpoint."
         ) from error
 
 
@@ -916,9 +936,9 @@ _STATE = {
 
 
 def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> None:
-    """Refuse a checkpoint without the state of its training, or with more epochs than are to be trained.
+    """Refuse a checkpoint without the state of its training, or with more than max_epochs epochs.
 
-    With fewer epochs than a training has had already, Lightning would do nothing, in silence.
+    With more epochs Lightning would do nothing, without a message.
     """
     if contents.get("loops") is None:
         raise ValueError(
@@ -927,11 +947,10 @@ def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> No
         )
     for name, kind in _STATE.items():
         if not isinstance(contents.get(name), kind):
-            found = f"is {contents[name]!r:.60}" if name in contents else "is missing"
+            got = f"is {contents[name]!r:.60}" if name in contents else "is missing"
             raise ValueError(
-                f"--ckpt {path}: {name}, of the state of its training, {found}, and should be a "
-                f"{kind.__name__.lower()}: go on from "
-                "another checkpoint."
+                f"--ckpt {path}: {name}, of the state of its training, {got}, and should be a "
+                f"{kind.__name__.lower()}: go on from another checkpoint."
             )
     if not isinstance(contents.get("callbacks", {}), Mapping):
         raise ValueError(
@@ -944,13 +963,12 @@ def _check_resumable(contents: Mapping[str, Any], trainer: Any, path: str) -> No
     if trainer.max_epochs < epochs:
         raise ValueError(
             f"--trainer.max_epochs must be at least {epochs + 1} to go on from {path}, which has "
-            f"had {epochs} epochs, got "
-            f"{trainer.max_epochs}."
+            f"had {epochs} epochs, got {trainer.max_epochs}."
         )
 
 
 def _length(trainer: Any) -> str:
-    """How long a training is, in the words of its options."""
+    """The length of a training, by its options."""
     steps = f"its {trainer.max_steps} steps (--trainer.max_steps)"
     return (
         steps
@@ -960,14 +978,14 @@ def _length(trainer: Any) -> str:
 
 
 def _resumes_in(config: Any, folder: "str | Path | None") -> bool:
-    """Whether a training goes on from a checkpoint in the folder where its own are to be."""
+    """Whether a training goes on from a checkpoint in the folder for its checkpoints."""
     if config.ckpt_path is None or folder is None:
         return False
     return Path(config.ckpt_path).absolute().parent.resolve() == Path(folder).resolve()
 
 
 def _remove_empty(made: Sequence[Path]) -> None:
-    """Remove folders that a run has made, the innermost first, if nothing but its configuration is in them."""
+    """Remove new folders, the innermost first, that hold nothing but the configuration."""
     for folder in made:
         if not folder.exists():
             continue
@@ -999,18 +1017,22 @@ def _numbers(name: str, value: "str | Sequence | None") -> list[float] | None:
         ) from error
 
 
-def _cli_of(command: str, sizes: Sequence[str] = ()) -> Any:
-    """The command line with this one subcommand, whose parser takes a moment to make; `sizes` are options that it names."""
-    evaluates, named = command != "fit", sizes
+def _cli_of(command: str, named: Sequence[str] = ()) -> Any:
+    """The command line with this subcommand alone, since the parser of each takes time to make.
+
+    Args:
+        command: the subcommand.
+        named: options of the default backbone that the command line names.
+    """
+    evaluates = command != "fit"
 
     class CLI(_CLI):
-        sizes = named
+        backbone_options = named
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            return {
-                command: LightningCLI.subcommands()[command] | {"weights_only"}
-            }  # left out: checkpoints never hold more
+            # without weights_only, since all checkpoints hold plain data
+            return {command: LightningCLI.subcommands()[command] | {"weights_only"}}
 
     def start(arguments: list[str], default_files: list[str]) -> LightningCLI:
         trainer_defaults: dict[str, Any] = {"max_epochs": 200}

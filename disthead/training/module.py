@@ -69,70 +69,81 @@ from disthead.weights import check_share, present
 __all__ = ["DistributionModule", "NonFiniteLoss", "read_checkpoint"]
 
 _IDENTITY = ("family", "family_options", "event_shape", "links", "fixed", "shared", "ensemble")
-_LEVEL = 0.9
+_LEVEL = 0.9  # of the interval whose coverage is logged
 _LOGGED = ("nll", "nll_marginal", "accuracy", f"coverage_{_LEVEL * 100:.0f}")
-_VALIDATED = 1 << 14  # rows at once,
-_NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
-_STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
+# limits of one computation in validation and prediction
+_BATCH_ROWS = 1 << 14
+_BATCH_RAW_OUTPUTS = 1 << 23
+# in one call of Lightning, where that is allowed, and between two looks at losses that are not
+# finite
+_STEPS_PER_CALL = 64
 
 
 class DistributionModule(PredictiveModel, lightning.LightningModule):
-    """Features in, a distribution in the user's own units out, trained by its likelihood unless told otherwise.
+    """A predictive model that is trained by Lightning, by its likelihood unless told otherwise.
 
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the
     statistics that standardise inputs and real-valued targets (with the exact change of variable,
-    so that the loss, too, is in the user's units), the marginal fit where the head starts, and the
-    baseline `nll_marginal` that it has to beat. All of this is in the checkpoint.
+    so that the loss, too, is in the user's units), and the unconditional model (no features), at
+    which the head starts and whose loss `nll_marginal` is the baseline. All of this is in the
+    checkpoint.
 
-    With data loaders of your own give `in_features`. Batches are (features, y), (features, y,
-    weight) or mappings with the keys "features", "y", "weight" and "known" ({"exposure": ...}).
-    Statistics and start then come from the first 10,000 rows of the training loader, which is read
-    once more for it, without a trace; in several processes from those of the first one. Inputs are
-    standardised where they are a plain tensor (N, in_features) of floating numbers, and otherwise
-    left alone, as are images, sequences and nested inputs of a backbone of your own. Weights (N,)
-    count rows, weights (N, T) the steps of sequences (a mask); what has the weight 0 is not there,
-    whatever its target is.
+    With your own data loaders give `in_features`. Batches are (features, y), (features, y, weight)
+    or mappings with the keys "features", "y", "weight" and "known" ({"exposure": ...}). Statistics
+    and start then come from the first 10,000 rows of the training loader, which is read once more
+    for them without a change of its state; of several processes the first one reads them. Inputs
+    are standardised where they are a plain tensor (N, in_features) of floating-point numbers.
+    Others, such as images, sequences and nested inputs of your own backbone, are not. Weights (N,)
+    are those of rows, weights (N, T) those of the steps of sequences (a mask). Rows and steps of
+    weight 0 are not there, whatever their targets are.
 
     Logs `nll`, `nll_marginal` and `coverage_90` (of ordered targets, by the central interval) or
     `accuracy` (of classes) for `val/` and `test/`, and `train/nll`: means over rows, in nats.
 
-    Trained by another objective, such as "crps", it logs that as well, `val/crps`,
-    `val/crps_marginal` and `train/crps` in place of `train/nll`, in the user's units; early
-    stopping and the best checkpoint watch `val/crps` unless told otherwise. What is minimised is
-    the objective of the standardised target, so that neither the units nor the sizes of several
-    targets matter. The start is the fit of maximum likelihood whatever the objective.
+    With another objective, such as "crps", `val/crps` and `val/crps_marginal` are logged as well,
+    and `train/crps` in place of `train/nll`, in the user's units. Early stopping and the best
+    checkpoint monitor `val/crps` unless told otherwise. The objective of the standardised target
+    is minimised, so that neither the units nor the sizes of several targets matter. Training
+    starts at the fit of maximum likelihood for all objectives.
 
     Args:
-        family: name of the family (`disthead families`).
-        family_options: what the family takes, such as `{"num_classes": 3}`. The number of classes
+        family: the name of the family (`disthead families`).
+        family_options: options of the family, such as `{"num_classes": 3}`. The number of classes
             may be left out where targets are given as text.
-        event_shape: shape of one target; taken from the target columns unless given.
-        links, fixed, shared: as for `DistributionHead`. Fixed values are in the user's units.
-        hidden_sizes, activation, dropout: the default backbone, a multilayer perceptron; no sizes
-            make the model linear.
-        backbone: another backbone, a class path or `{"class_path": ..., "init_args": {...}}`, so
-            that checkpoints can rebuild it; or an `nn.Module`, which has to be given again to load
-            a checkpoint.
-        in_features: number of features; taken from the table unless given.
-        backbone_features: size of what the backbone puts out; found by a trial on zeros unless
-            given.
+        event_shape: the shape of one target; taken from the target columns unless given.
+        links: as for `DistributionHead`.
+        fixed: as for `DistributionHead`, in the user's units.
+        shared: as for `DistributionHead`.
+        hidden_sizes: the sizes of the layers of the default backbone, a multilayer perceptron;
+            without any sizes the model is linear.
+        activation: that of the default backbone.
+        dropout: that of the default backbone.
+        backbone: another backbone, as a class path or `{"class_path": ..., "init_args": {...}}`,
+            so that checkpoints can rebuild it; or as an `nn.Module`, which has to be given again to
+            load a checkpoint.
+        in_features: the number of features; taken from the table unless given.
+        backbone_features: the size of the backbone's outputs; measured on zeros unless given.
         standardise: whether inputs and real-valued targets are standardised.
-        min_scale: the least `scale` of a standardised target (for vectors: the least diagonal of
-            `scale_tril`, or root of `cov_diag`), in standard deviations of the training targets, so
-            that no spread collapses onto a single row; 0 switches it off (docs/edges.md).
-        ensemble: so many networks, trained at once by batched products, whose exact mixture is the
-            prediction (docs/ensembles.md). Each learns by its own likelihood, without the rows
-            whose number in the table, modulo `ensemble`, is its own. A backbone of your own needs
-            `members`, as `TabularBackbone` has.
+        min_scale: the minimum `scale` of a standardised target, in standard deviations of the
+            training targets, so that no scale collapses onto a single row; for vectors that of the
+            diagonal of `scale_tril`, or of the root of `cov_diag`. 0 for none (docs/edges.md).
+        ensemble: the number of networks, trained at once by batched products, whose exact mixture
+            is the prediction (docs/ensembles.md). Member e learns by its own likelihood, without
+            the rows whose number in the table is e modulo `ensemble`. Your own backbone needs the
+            attribute `members`, as `TabularBackbone` has it.
         objective: what training minimises: a name (`disthead.objectives.names()`), a name with
             options, `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
-            row, which has to be given again to go on training from a checkpoint. One that the
-            family cannot be trained by is refused at once.
-        optimizer, scheduler: class path or class_path and init_args, such as
-            `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also
-            have `interval` ("epoch", "step"), `frequency` and `monitor`.
-        columns: what the columns of the table are; found by `fit`, and read from checkpoints.
+            row, which has to be given again to go on training from a checkpoint. An objective by
+            which the family cannot be trained is refused.
+        optimizer: a class path, or class_path and init_args, such as
+            `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`.
+        scheduler: likewise; it may also have `interval` ("epoch", "step"), `frequency` and
+            `monitor`.
+        columns: the columns of the table; learned by `fit`, and read from checkpoints.
         spread_floor: the former name of `min_scale`.
+
+    Raises:
+        ValueError: for invalid options.
 
     >>> module = DistributionModule("normal", in_features=3, hidden_sizes=[8])
     >>> module(torch.zeros(5, 3)).batch_shape
@@ -166,12 +177,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         if spread_floor is not None:
             warn("spread_floor is called min_scale now.", DeprecationWarning)
             min_scale, spread_floor = spread_floor, None
-        given = {
+        arguments = {
             name: value
             for name, value in locals().items()
             if name not in ("self", "__class__", "spread_floor")
         }
-        options = {name: plain(value) for name, value in given.items()}
+        options = {name: plain(value) for name, value in arguments.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
             options[kind] = qualified(kind, options[kind])
         self._objective, self.objective_name, options["objective"] = _resolved(objective)
@@ -189,7 +200,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self._own_backbone = backbone if isinstance(backbone, nn.Module) else None
         check_type(standardise, "standardise", bool, "True or False")
         for name in ("hidden_sizes", "event_shape"):
-            as_integers(given[name], name)
+            as_integers(arguments[name], name)
         as_number(
             dropout, "dropout", "a probability, 0 or more and below 1", lambda share: 0 <= share < 1
         )
@@ -198,13 +209,13 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             if self.hparams[name] is not None:
                 as_integer(self.hparams[name], name)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
-        wanted = "0 (off) or a small positive number such as 1e-4"
-        as_number(min_scale, "min_scale", wanted, lambda least: 0 <= least < 1)
+        expected = "0 (off) or a small positive number such as 1e-4"
+        as_number(min_scale, "min_scale", expected, lambda least: 0 <= least < 1)
         self._collapsed = CollapsedRows(min_scale)
         self._means = {part: RowMeans() for part in PARTS[:3]}
-        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
-        # For each batch of validation: the first row whose loss is not finite (-1 for none), and
-        # how many such rows there are.
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS_PER_CALL)
+        # for each batch of validation: the first row whose objective is not finite (-1 for none),
+        # and the number of such rows
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
@@ -223,7 +234,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self._check_objective(self.head.family, self.head.event_shape)
 
     def _check_family(self) -> None:
-        """Errors in the options come before any data are read; what depends on the data may be missing still."""
+        """Refuse wrong options before data are read; those that depend on data may be missing."""
         hparams = self.hparams
         options = as_mapping(hparams.family_options, "family_options", "{'num_classes': 3}")
         as_mapping(hparams.fixed, "fixed", "{'scale': 1.0}")
@@ -241,20 +252,28 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self._check_objective(family, shape)
 
     def _check_objective(self, family: Family, event_shape: tuple[int, ...]) -> None:
-        if self._objective is not None and self._objective is not nll:  # which every family has
+        # every family can be trained by its likelihood
+        if self._objective is not None and self._objective is not nll:
             check_objective(self._objective, family, event_shape, self.hparams.ensemble)
 
     @property
     def validated_at_once(self) -> int:
-        """How many rows validation may take at once: many, since a batch costs Lightning as much as a thousand rows cost us."""
-        return min(_VALIDATED, _NUMBERS // self._outputs_per_row)
+        """The number of rows in a batch of validation.
+
+        It is large, since Lightning takes as much time for a batch as the computation of a
+        thousand rows takes.
+        """
+        return min(_BATCH_ROWS, _BATCH_RAW_OUTPUTS // self._outputs_per_row)
 
     def predicted_at_once(self, samples: int = 0) -> int:
-        """How many rows may be predicted at once, with `samples` draws of each, so that memory grows with neither."""
+        """The number of rows in a batch of predictions, so that memory is bounded.
+
+        Args:
+            samples: the number of samples of each row.
+        """
         assert self.head is not None
-        return max(
-            1, _NUMBERS // max(self._outputs_per_row, samples * math.prod(self.head.event_shape))
-        )
+        numbers_per_row = max(self._outputs_per_row, samples * math.prod(self.head.event_shape))
+        return max(1, _BATCH_RAW_OUTPUTS // numbers_per_row)
 
     @property
     def _outputs_per_row(self) -> int:
@@ -266,7 +285,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     # Hooks of Lightning.
 
     def configure_callbacks(self) -> list:
-        """None; Lightning asks for them first of all, before it looks at how the steps are made."""
+        """No callbacks. Lightning calls this method before it decides how steps are made."""
         if self.trainer.state.fn == "fit":
             self.automatic_optimization = True
         return []
@@ -285,8 +304,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             if self.head is None:
                 raise ValueError(
                     "without a TabularDataModule the model needs in_features, the number of "
-                    "features, or a backbone and "
-                    "backbone_features, the number of features that it puts out."
+                    "features, or a backbone and backbone_features, the number of features that "
+                    "it puts out."
                 )
             if stage == "fit" and not self._has_started and self.trainer.ckpt_path is None:
                 self._start_from_loader()
@@ -320,18 +339,25 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             self._prepare(train)
 
     def start(
-        self, features: Any, y: Any, weight: Any = None, **known: Any
+        self, features: Any, y: Any, weight: Any = None, **row_constants: Any
     ) -> "DistributionModule":
-        """Take the statistics that standardise inputs and targets, and the start of the head, from these rows.
+        """Learn the statistics of inputs and targets, and the unconditional model, from these rows.
 
-        `fit` does it by itself with the first rows of the training loader; call it where that is
-        not possible, or in a training loop of your own.
+        The head starts at the unconditional model (no features). `fit` calls this with the first
+        rows of the training loader; call it where that is not possible, or in your own training
+        loop.
 
         Args:
-            features: (N, in_features), or whatever the backbone takes, which is then left alone.
+            features: (N, in_features), which are standardised, or other inputs of the backbone,
+                which are not.
             y: targets (N, *event_shape): a tensor, an array, a column of a table or a list.
-            weight: one per row, zero or more; a row with the weight 0 is not there.
-            known: per-row quantities, as in `forward`.
+            weight: (N,), zero or more; a row of weight 0 is not there.
+            row_constants: quantities of each row, as for `forward`.
+
+        Raises:
+            TargetError: for targets outside the support of the family.
+            ValueError: where the number of features is unknown, and for numbers that cannot be
+                standardised.
 
         >>> module = DistributionModule("normal", in_features=1, hidden_sizes=[8])
         >>> module = module.start([[1.0], [2.0], [3.0]], [1e5, 3e5, 5e5])
@@ -346,14 +372,13 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             features if isinstance(features, (Mapping, tuple)) else as_tensor(features, "features")
         )
         weight = None if weight is None else as_tensor(weight, "weight")
-        given = {name: as_tensor(values, name) for name, values in known.items()}
-        self._prepare(
-            summary_of([Batch(features, as_tensor(y), weight, given)], len(self.head.event_shape))
-        )
+        quantities = {name: as_tensor(values, name) for name, values in row_constants.items()}
+        batch = Batch(features, as_tensor(y), weight, quantities)
+        self._prepare(summary_of([batch], len(self.head.event_shape)))
         return self
 
     def _prepare(self, train: Summary) -> None:
-        """Start from rows of a loader of one's own, whose features are standardised where they are a plain table."""
+        """Start from rows of a user's loader; features are standardised where they are a table."""
         assert self.head is not None
         if self.hparams.standardise:
             dtype = next(self.head.parameters()).dtype
@@ -373,8 +398,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         names, count = ["the target"], y[0].numel()
         if count > 1:
             names = [f"the target's column {column}" for column in range(count)]
-        known = dict(zip(train.sample.known, values, strict=True))
-        warn_of_dominant_rows(self.head.family, y, weight, known, names, None)
+        row_constants = dict(zip(train.sample.known, values, strict=True))
+        warn_of_dominant_rows(self.head.family, y, weight, row_constants, names, None)
         self.start_from(train)
 
     def _check_data(self, data: TabularDataModule, stage: str) -> None:
@@ -395,8 +420,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
-        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
-        for part in wanted:
+        parts = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        for part in parts:
             if data.has(part):
                 data.check_rows(part, self._check_rows)
                 self._check_dominance(data, part)
@@ -406,13 +431,13 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                     self._check_density(y)
 
     def _check_dominance(self, data: TabularDataModule, part: str) -> None:
-        """Refuse weights of which one row has nearly all, and warn where a target or a known quantity is worth all others."""
+        """Refuse weights of which one row has nearly all, and warn of rows that dominate a loss."""
         assert self.head is not None
         assert self.columns is not None
         streams = data.streams(part)
-        found = data.summary(part).sample if streams else data.part(part)
-        weight, y, rows, *known = present(
-            found.weight, found.y, torch.as_tensor(found.rows), *found.known.values()
+        table = data.summary(part).sample if streams else data.part(part)
+        weight, y, rows, *values = present(
+            table.weight, table.y, torch.as_tensor(table.rows), *table.known.values()
         )
         names = [
             f"column {name!r}"
@@ -420,14 +445,14 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         ]
         numbers = None if streams else rows
         kind = {"train": "training", "val": "validation"}.get(part, part)
-        if part != "train":  # that of training is refused as it starts
+        if part != "train":  # `start_from` checks the training rows
             check_share(
                 weight, numbers, f"the mean over the {kind} rows would be that of a single row"
             )
         targets = len(self.columns["target"])
-        quantities = dict(zip(names[targets:], known, strict=True))
+        row_constants = dict(zip(names[targets:], values, strict=True))
         warn_of_dominant_rows(
-            self.head.family, y, weight, quantities, names[:targets], numbers, kind
+            self.head.family, y, weight, row_constants, names[:targets], numbers, kind
         )
 
     def _check_rows(self, table: Encoded) -> None:
@@ -440,13 +465,19 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self.check_known(table)
 
     def check_known(self, table: Encoded) -> None:
-        """Refuse rows whose known quantities cannot be, such as an exposure of zero: before training, or as a stream is predicted."""
+        """Refuse rows with invalid row constants, such as an exposure of zero.
+
+        It is called before training, and for each batch of a stream that is predicted.
+
+        Raises:
+            ValueError: with the column, the row and the value.
+        """
         assert self.head is not None
         assert self.columns is not None
         self.head.family.check_row_constants(table.known, self.columns["known"])
 
     def _check_density(self, targets: Tensor) -> None:
-        """Warn where the targets would fool a density."""
+        """Warn of targets that are not continuous, for families of densities."""
         assert self.columns is not None
         for name, y in zip(
             self.columns["target"], targets.reshape(len(targets), -1).unbind(1), strict=True
@@ -455,9 +486,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
     def most_extreme(self, rows: Sequence[int] | None) -> str:
-        """A sentence on the number that is farthest from the mean of its column, in these rows or in all rows of training.
+        """A sentence on the number farthest from the mean of its column, in standard deviations.
 
         It is empty where the table is not in memory.
+
+        Args:
+            rows: the numbers of rows of the table; None for all rows of training.
         """
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, TabularDataModule) or data.streams("train") or self.columns is None:
@@ -479,32 +513,30 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         place, column = divmod(int(distance.argmax()), numbers.shape[1])
         return (
             f"The most extreme number {'there' if rows is not None else 'of training'} is "
-            f"{numbers[place, column]:g} in column "
-            f"{names[column]!r} at row {int(table_rows[place])}, {distance[place, column]:.3g} "
-            "standard deviations from the mean."
+            f"{numbers[place, column]:g} in column {names[column]!r} at row "
+            f"{int(table_rows[place])}, {distance[place, column]:.3g} standard deviations from "
+            "the mean."
         )
 
     def on_fit_start(self) -> None:
         several = takes_several_steps(self.trainer, self, DistributionModule)
-        within, self._resumes_within_epoch = (
-            self._resumes_within_epoch and self.trainer.ckpt_path is not None,
-            False,
-        )
+        within = self._resumes_within_epoch and self.trainer.ckpt_path is not None
+        self._resumes_within_epoch = False
         if several and not within and isinstance(self.trainer.datamodule, TabularDataModule):
-            self.steps_at_once, self.automatic_optimization = _STEPS, False
+            self.steps_at_once, self.automatic_optimization = _STEPS_PER_CALL, False
 
     def on_train_start(self) -> None:
-        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
-        # Lightning has its loader; those that others ask for give single batches
+        self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS_PER_CALL)
+        # Lightning has its loader by now; loaders that are made for others give single batches
         self.steps_at_once = 1
         if self.trainer.ckpt_path is None:
             self._means["train"].sums.clear()
         state, self._random_state = self._random_state, None
         if state is not None and self.global_rank == 0 and self.trainer.ckpt_path is not None:
-            torch.set_rng_state(state.cpu())  # dropout continues where it was
+            torch.set_rng_state(state.cpu())  # so that dropout continues as without interruption
 
     def on_fit_end(self) -> None:
-        self.steps_at_once = 1  # where there was nothing to train
+        self.steps_at_once = 1  # also where `on_train_start` was not called
 
     def on_train_epoch_start(self) -> None:
         self._made = 0
@@ -516,14 +548,14 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         return None
 
     def _several_steps(self, steps: Steps) -> None:
-        """A step for each batch, by manual optimisation, in which learning rates change here, too."""
+        """Make a step with each batch, by manual optimisation, and update the learning rates."""
         trainer, optimizer = self.trainer, self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         bare = BareSteps(optimizer.optimizer)
         schedulers = [
             config.scheduler for config in trainer.lr_scheduler_configs if config.interval == "step"
         ]
-        watching: list[Any] = [
+        callbacks: list[Any] = [
             callback for callback in trainer.callbacks if hasattr(callback, "after_step")
         ]
         with bare.used_by(trainer.strategy):
@@ -534,20 +566,20 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                             self._gradient, batch, optimizer.optimizer, bare.zero_grad
                         )
                     )
-                else:  # a step that fails before its gradient is none
+                else:  # a step whose gradient raises an error is not counted
                     self._gradient(batch, optimizer.optimizer, bare.zero_grad)
                     optimizer.step()
                 self._made += 1
                 for scheduler in schedulers:
                     self.lr_scheduler_step(scheduler, None)
                 if made < steps.count:  # after the last step Lightning calls `on_train_batch_end`
-                    for callback in watching:
+                    for callback in callbacks:
                         callback.after_step(trainer, self)
         if trainer.is_last_batch:
             self._step_schedulers(on_plateau=False)
 
     def _step_schedulers(self, on_plateau: bool) -> None:
-        """What Lightning does with learning rates at the end of an epoch, where it makes the steps itself."""
+        """Update learning rates at the end of an epoch, as Lightning does for its own steps."""
         for config in self.trainer.lr_scheduler_configs:
             is_due = config.interval == "epoch" and (self.current_epoch + 1) % config.frequency == 0
             if config.reduce_on_plateau != on_plateau or not is_due:
@@ -579,7 +611,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             else weight * (1 / batch.total)
         )
         zero_grad()
-        values.backward(share)  # the gradient of `_loss`, which needs no operations to find it
+        values.backward(share)  # the gradient of `_loss`, without the operations of its mean
         if self.trainer.gradient_clip_val:
             self.configure_gradient_clipping(
                 optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
@@ -587,7 +619,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         return values.detach() @ share
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """What is learned from each row that is there, of an ensemble summed over members; its weight."""
+        """The objective of each row that is there, summed over the members, and its weight."""
         standardised = self._is_standardised_objective
         if self.members is None:
             options = {"standardised": True} if standardised else {}
@@ -597,17 +629,17 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             weight, y = batch.weight, batch.y.expand(self.members, *batch.y.shape)
         if standardised:
             with torch.no_grad():
-                logged = self._of_rows(
+                logged = self._objective_of_rows(
                     dist.affine(self.target_loc, self.target_scale), y, batch.rows
                 )
             y = ((y - self.target_loc) / self.target_scale).to(dist.dtype)
-        values = self._of_rows(dist, y, batch.rows)
+        values = self._objective_of_rows(dist, y, batch.rows)
         self._losses.add(
             logged if standardised else values,
             weight,
             batch.rows if batch.rows is not None else batch.positions,
         )
-        # each learns as if it were alone
+        # the gradient of each member is then that of a single network
         return values if self.members is None else values * self.members, weight
 
     @property
@@ -620,8 +652,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             return False
         return self.head is not None and self.head.is_standardised
 
-    def _of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
-        """The objective of each row, of an ensemble the mean over the members that learn from it."""
+    def _objective_of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
+        """The objective of each row; in an ensemble the mean over members that learn the row."""
         assert self._objective is not None
         values = self._objective(dist, y)
         if self.members is None:
@@ -632,12 +664,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         return torch.where(rows % self.members == members, 0.0, values).sum(0) / (self.members - 1)
 
     def _loss(self, batch: Batch) -> Tensor:
-        """What these rows add to the mean objective over the batch."""
+        """The mean objective of the batch; of a part of a batch, its share of that mean."""
         processes = self.trainer.world_size
         if processes == 1 and batch.is_absent:
             zero = torch.zeros(1, device=self.device)
             self._losses.add(zero, zero)
-            return self._nothing()
+            return self._zero_loss()
         values, weight = self._values(batch)
         if batch.total is None:
             return (
@@ -648,12 +680,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         if processes == 1 and weight is None:
             return reduce(values)
         weighted = values if weight is None else values * weight
-        # Lightning's ddp averages gradients over processes, whose shares of the batch may differ in
-        # size.
+        # Lightning's ddp averages gradients over processes, whose parts of the batch may differ in
+        # size
         return weighted.sum() * processes / batch.total
 
-    def _nothing(self) -> Tensor:
-        """A loss of zero, whose gradient is zero for all parameters: no row of the batch is there, so nothing is computed."""
+    def _zero_loss(self) -> Tensor:
+        """The loss of a batch in which no row is there: zero, with a gradient of zero."""
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return sum(
             (0.0 * parameter.sum() for parameter in learned), torch.zeros((), device=self.device)
@@ -675,7 +707,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     def validation_step(self, batch: Any, batch_index: int) -> None:
         dist = self._evaluate("val", Batch.of(batch).present())
         if dist is not None and self.has_min_scale:
-            if self.members is not None:  # count them member by member
+            if self.members is not None:  # scales collapse in each member by itself
                 dist = dist.components
             dims = len(dist.batch_shape)
             self._collapsed.add(
@@ -699,19 +731,22 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         return self.predictive(batch.features, **batch.known)
 
     def _evaluate(self, part: str, batch: Batch) -> Distribution | None:
-        """Add up what is measured of the rows that are there, and return their distributions; None where none is there."""
-        measured: dict[str, Callable] = {"nll": nll}
+        """Add the scores of the rows that are there to the means; returns their distributions.
+
+        The result is None where no row is there.
+        """
+        objectives: dict[str, Callable] = {"nll": nll}
         if self._objective is not None:
-            measured[self.objective_name] = self._objective
+            objectives[self.objective_name] = self._objective
         if batch.is_absent:
-            for name in measured:
+            for name in objectives:
                 self._means[part].add(name, *torch.zeros(2, 1, device=self.device))
             return None
         dist = (self if part == "val" else self.predictive)(batch.features, **batch.known)
         baseline = self.marginal(*dist.batch_shape, **batch.known) if self.has_baseline else None
         weight, dist, y, baseline = batch.weigh(dist, baseline)
         values = {}
-        for name, objective in measured.items():
+        for name, objective in objectives.items():
             with contextlib.suppress(NotImplementedError):  # some recalibrations have no density
                 values[name] = objective(dist, y)
             if baseline is not None:
@@ -724,9 +759,9 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
     @torch.no_grad()
     def _note_infinite(self, values: Tensor, weight: Tensor | None, batch: Batch) -> None:
-        """Keep which row of a batch is the first whose objective is NaN or infinite.
+        """Note the first row of a batch whose objective is not finite, and their number.
 
-        It stays on the device until the end of the epoch.
+        Both stay on the device until the end of the epoch.
         """
         bad = ~values.detach().isfinite()
         if weight is not None:
@@ -744,13 +779,13 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self._infinite.append(torch.stack([first, bad.sum()]))
 
     def _refuse_infinite(self, part: str) -> None:
-        """Refuse a score that is NaN or infinite, by which no weights can be chosen, and which says nothing of a model."""
+        """Refuse an objective that is not finite, by which no weights can be chosen."""
         noted, self._infinite = self._infinite, []
-        if not self._has_started:  # a model that has learned nothing is measured as it is
+        if not self._has_started:  # an untrained model may have any objective
             return
-        found = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
-        if found:
-            count = sum(count for _, count in found)
+        pairs = [pair for pair in torch.stack(noted).tolist() if pair[1]] if noted else []
+        if pairs:
+            count = sum(count for _, count in pairs)
             fits = self.trainer.state.fn == "fit"
             rows = f"{count} {part} row{'s' * (count != 1)}"
             raise NonFiniteLoss(
@@ -760,7 +795,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                     else f"the {self.objective_name} of {rows} is infinite or not a number"
                 )
                 + f" in epoch {self.current_epoch}" * fits
-                + f", at row {found[0][0]}: "
+                + f", at row {pairs[0][0]}: "
                 + (
                     "no weights can be chosen by it"
                     if fits
@@ -771,39 +806,38 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             )
 
     def _log(self, part: str) -> None:
-        found = {
+        means = {
             f"{part}/{name}": mean for name, mean in self._means[part].take(self.trainer).items()
         }
-        for name, mean in found.items():
+        for name, mean in means.items():
             options: dict[str, Any] = {"logger": False} if self._counts_steps else {}
             options["prog_bar"] = name == f"{part}/{self.objective_name}"
-            # the same number on every process
+            # the mean is the same in every process
             super().log(name, mean, sync_dist=self.trainer.world_size > 1, **options)
-        if self._counts_steps and found and not self.trainer.sanity_checking:
-            numbers = {name: mean.item() for name, mean in found.items()} | {
-                "epoch": self.current_epoch
-            }
+        if self._counts_steps and means and not self.trainer.sanity_checking:
+            numbers = {name: mean.item() for name, mean in means.items()}
+            numbers["epoch"] = self.current_epoch
             for logger in self.loggers:
                 logger.log_metrics(numbers, self.global_step - 1)
                 logger.save()
 
     @property
     def _counts_steps(self) -> bool:
-        """Whether Lightning, which counts its calls for the logs, does not know how many steps were made."""
+        """Whether the module counts steps for the logs, since Lightning would count its calls."""
         return not self.automatic_optimization and self.trainer.state.fn == "fit"
 
     def log(self, name: str, value: Any, *arguments: Any, **options: Any) -> None:
-        """As Lightning's own; where several steps are made at once, others' numbers get theirs."""
+        """Log a value as Lightning does, with the right step where several are made in one call."""
         super().log(name, value, *arguments, **options)
         if self._counts_steps:
             for name, number in (("step", self.global_step - 1), ("epoch", self.current_epoch)):
                 super().log(name, float(number), on_step=False, on_epoch=True)
 
     def _planned(self, kind: str) -> Any:
-        """The spec of optimizer or scheduler, where None is what the default recipe takes for these rows and steps."""
+        """The specification of an optimizer or scheduler, with numbers of the recipe for None."""
         spec = self.hparams[kind]
-        given = spec.get("init_args") or {} if isinstance(spec, Mapping) else {}
-        missing = [name for name in ("lr", "steps") if name in given and given[name] is None]
+        options = spec.get("init_args") or {} if isinstance(spec, Mapping) else {}
+        missing = [name for name in ("lr", "steps") if name in options and options[name] is None]
         if not missing:
             return spec
         data = getattr(self.trainer, "datamodule", None)
@@ -814,7 +848,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             )
         rows, size = data.count("train"), data.batch_size
         values = {"lr": plan(rows, size).learning_rate, "steps": steps_of(self.trainer, rows, size)}
-        return {**spec, "init_args": given | {name: values[name] for name in missing}}
+        return {**spec, "init_args": options | {name: values[name] for name in missing}}
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
@@ -846,7 +880,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     # Checkpoints.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._losses.look(self)  # weights that are not finite are not saved
+        self._losses.look(self)  # which raises an error where losses were not finite
         checkpoint["random_state"] = torch.get_rng_state()
         checkpoint["train_sums"] = dict(self._means["train"].sums)
         if "loops" in checkpoint:
@@ -855,11 +889,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             checkpoint["recalibration"] = self.recalibration.config
 
     def _count_batches(self, loop: dict[str, Any]) -> None:
-        """Let the saved epoch continue after the last step that was made: an exception may come between a batch and its step."""
-        loaders, progress = (
-            loop["state_dict"].get("combined_loader", []),
-            loop["epoch_loop.batch_progress"],
-        )
+        """Let the saved epoch continue after the last step.
+
+        It may not be that of the last batch, since an exception may come between the two.
+        """
+        loaders = loop["state_dict"].get("combined_loader", [])
+        progress = loop["epoch_loop.batch_progress"]
         if len(loaders) != 1 or "position" not in loaders[0]:
             return
         done = progress["current"]["processed"] if self.automatic_optimization else self._made
@@ -870,11 +905,11 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         source = (self._attached and self._attached.ckpt_path) or "the checkpoint"
-        theirs = checkpoint.get("hyper_parameters", {})
+        saved = checkpoint.get("hyper_parameters", {})
         for name in _IDENTITY:
-            if name in theirs and comparable(theirs[name]) != comparable(self.hparams[name]):
+            if name in saved and comparable(saved[name]) != comparable(self.hparams[name]):
                 raise ValueError(
-                    f"{source} is of another model: {name} is {theirs[name]!r} there and "
+                    f"{source} is of another model: {name} is {saved[name]!r} there and "
                     f"{self.hparams[name]!r} here."
                 )
         check_callbacks(checkpoint.get("callbacks"))
@@ -910,51 +945,51 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         trust: str | Iterable[str] = (),
         **options: Any,
     ) -> Self:
-        """The trained model, with everything it needs to predict; a stranger's checkpoint runs no code (SECURITY.md).
+        """The trained model in a checkpoint, with everything it needs to predict.
+
+        A stranger's checkpoint runs no code (SECURITY.md).
 
         Args:
             checkpoint_path: a file on this machine, or a folder that an estimator saved, whose
                 model stays in double precision.
             map_location: the device of the model; the CPU unless given.
-            hparams_file: not taken; give other options by name.
+            hparams_file: not supported; give other options by name.
             strict: whether the weights must be exactly those of this model; True unless given.
-            weights_only: False is not taken, since torch would then run code that a file may hold.
-            trust: names of packages, modules or classes of your own which the checkpoint may use
-                beside those of torch.nn, torch.optim and disthead: a backbone of your own needs it.
-            options: in place of the checkpoint's, such as `backbone`, which is then whatever you
-                give.
+            weights_only: False is not supported, since torch would then run code from the file.
+            trust: names of your own packages, modules or classes that the checkpoint may use
+                beside those of torch.nn, torch.optim and disthead, such as that of a backbone.
+            options: options that replace those of the checkpoint, such as `backbone`.
 
         Raises:
             ValueError: for a missing or corrupt file, one of another model, or one that names a
-                class which is not trusted; the message says which.
+                class that is not trusted, with its name.
         """
         if weights_only is False:
             raise ValueError(
                 "weights_only=False would run code that a checkpoint may hold; those of a "
-                "DistributionModule are plain data and "
-                "tensors, which are read without it: leave it out."
+                "DistributionModule are plain data and tensors, which are read without it: leave "
+                "it out."
             )
         if hparams_file is not None:
             raise ValueError(
                 f"hparams_file {hparams_file} is not read, since checkpoints hold their options: "
-                "give others by name, such as "
-                "load_from_checkpoint(path, min_scale=0)."
+                "give others by name, such as load_from_checkpoint(path, min_scale=0)."
             )
         checkpoint = read_checkpoint(checkpoint_path)
-        theirs = own_options(cls, checkpoint["hyper_parameters"])
-        if "family" in options and options["family"] != theirs["family"]:
+        saved = own_options(cls, checkpoint["hyper_parameters"])
+        if "family" in options and options["family"] != saved["family"]:
             raise ValueError(
-                f"{checkpoint_path} is a checkpoint of {theirs['family']}, not of "
+                f"{checkpoint_path} is a checkpoint of {saved['family']}, not of "
                 f"{options['family']}."
             )
-        theirs = {name: value for name, value in theirs.items() if name not in options}
-        check_classes(theirs, checkpoint_path, trust)
+        saved = {name: value for name, value in saved.items() if name not in options}
+        check_classes(saved, checkpoint_path, trust)
         with rebuilding(checkpoint_path):
-            if cls is DistributionModule and _is_of_torch((theirs | options).get("backbone")):
+            if cls is DistributionModule and _is_of_torch((saved | options).get("backbone")):
                 check_sizes(
-                    lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path
+                    lambda: cls(**saved | options), checkpoint["state_dict"], checkpoint_path
                 )
-            module = cls(**theirs | options)
+            module = cls(**saved | options)
             if is_model_folder(checkpoint_path):  # estimators predict in double precision
                 module.double()
             module.configure_model()
@@ -970,26 +1005,27 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
 
 def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
-    """An objective, its name, and the plain data that checkpoints hold of it.
+    """An objective, its name, and its plain data for checkpoints.
 
-    The objective is None where it was a function, which has to be given again.
+    The objective is None where it is that of a checkpoint and was a function, which has to be given
+    again.
     """
     if isinstance(objective, str) and objective.startswith(GIVEN):
         return None, objective.rpartition(".")[2], objective
-    found = get_objective(objective)
-    name, plain_data = name_of(found), specification(found)
+    function = get_objective(objective)
+    name, plain_data = name_of(function), specification(function)
     if plain_data is None:
         if name in _LOGGED:
             reason = f"{name} is logged already"
             raise ValueError(
                 f"an objective of your own needs a name of its own, {reason}: rename it."
             )
-        plain_data = f"{GIVEN}{found.__module__}.{name}"
-    return found, name, plain_data
+        plain_data = f"{GIVEN}{function.__module__}.{name}"
+    return function, name, plain_data
 
 
 def _is_of_torch(backbone: Any) -> bool:
-    """Whether the backbone is of torch or disthead, and so does nothing but take memory when it is made."""
+    """Whether the backbone is of torch or disthead, which can be made on the meta device."""
     path = backbone.get("class_path") if isinstance(backbone, Mapping) else backbone
     return backbone is None or (
         isinstance(path, str) and path.startswith(("torch.nn.", "disthead."))
@@ -997,15 +1033,15 @@ def _is_of_torch(backbone: Any) -> bool:
 
 
 def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:
-    """Per row: whether the most probable class is right, or the share of outputs inside their central interval."""
+    """The accuracy of each row's most probable class, or the coverage of its central intervals."""
     if each_output(dist).kind in CLASSES:
         return {"accuracy": _row_share(dist.mode == y)}
     try:
-        below, upto = (dist.marginals if dist.event_shape else dist).cdf_limits(y)
+        below, at = (dist.marginals if dist.event_shape else dist).cdf_limits(y)
     except (NotImplementedError, AttributeError):
         return {}
     tail = (1 - _LEVEL) / 2
-    return {f"coverage_{_LEVEL * 100:.0f}": _row_share((upto >= tail) & (below <= 1 - tail))}
+    return {f"coverage_{_LEVEL * 100:.0f}": _row_share((at >= tail) & (below <= 1 - tail))}
 
 
 def _row_share(hits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`Predictor`: a trained model as a picklable function, from a batch of rows to a batch of predictions."""
+"""`Predictor`: a trained model as a picklable function from rows to predictions."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -22,23 +22,22 @@ __all__ = ["Predictor"]
 
 
 class Predictor:
-    """A trained model as a function of a batch of rows, for engines that run functions over a cluster.
+    """A trained model as a function of a batch of rows, for engines that run it on a cluster.
 
-    What is pickled is the path of the checkpoint and the options: each worker loads the model once,
-    at its first batch. All workers must see the checkpoint under that path. A pickle is code: open
-    none that a stranger made.
+    Pickles hold the path of the checkpoint and the options: each worker loads the model once, at
+    its first batch. All workers must see the checkpoint under that path. A pickle is code: open
+    none from a stranger.
 
     Args:
         checkpoint: of a `DistributionModule` that was trained on a table.
         device: where the model runs.
-        trust: names of packages, modules or classes of your own which the checkpoint may use
+        trust: names of your own packages, modules or classes that the checkpoint may use
             (SECURITY.md).
         options: of `disthead.prediction.predictions`, such as `quantiles`, `level`, `samples`,
             `seed` and `top_k`.
 
     Raises:
-        ValueError: for a missing or corrupt checkpoint, or a model that does not know the columns
-            of its table.
+        ValueError: for a missing or corrupt checkpoint, or one without the columns of a table.
         DataError: by a call, for rows that the model cannot use.
     """
 
@@ -59,7 +58,7 @@ class Predictor:
         )
         self._module: DistributionModule | None = None
         self._columns: Columns | None = None
-        self._unseen = Unseen()  # so that each value is warned of once
+        self._unseen = Unseen()  # of all batches, so that each value is warned of once
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_module": None, "_columns": None}
@@ -88,40 +87,46 @@ class Predictor:
 
     @property
     def rows_at_once(self) -> int:
-        """How many rows are computed at once, so that the memory for it depends neither on the classes nor on the draws."""
+        """The number of rows that are computed at once.
+
+        By it the memory depends neither on the number of classes nor on that of samples.
+        """
         return self.module.predicted_at_once(self.options.get("samples", 0))
 
     @torch.no_grad()
     def __call__(
         self, batch: "Mapping[str, np.ndarray] | DataFrame", place: object = None
     ) -> dict[str, np.ndarray]:
-        """Predictions for the rows of a data frame, or of a mapping of columns.
+        """Predictions for the rows of a table, as arrays by name.
 
-        Samples depend on `seed` and on `place`, where the rows are in their table; without it, on
-        the features of the batch.
+        Args:
+            batch: a data frame, or a mapping of columns.
+            place: the position of the rows in their table, on which samples depend beside `seed`;
+                without it they depend on the features of the batch.
+
+        Raises:
+            DataError: for rows that the model cannot use.
         """
-        columns, known_unseen = self.columns, len(self._unseen)
+        columns, count = self.columns, len(self._unseen)
         rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
-        if len(self._unseen) > known_unseen:
+        if len(self._unseen) > count:
             warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
         self.module.head.family.check_row_constants(rows.known, columns.known)
         if place is None:
             place = rows.features.numpy().tobytes() if self.options.get("samples") else b""
         size = self.rows_at_once
         starts = range(0, max(1, len(rows.features)), size)
-        found = [
+        chunks = [
             self._predict(rows.at(slice(k, k + size)), (place, k) if k else place, k)
             for k in starts
         ]
-        return (
-            found[0]
-            if len(found) == 1
-            else {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-        )
+        if len(chunks) == 1:
+            return chunks[0]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def _predict(self, rows: Encoded, place: object, start: int) -> dict[str, np.ndarray]:
-        known = {name: values.to(self.device) for name, values in rows.known.items()}
-        dist = self.module.predictive(rows.features.to(self.device), **known)
+        row_constants = {name: values.to(self.device) for name, values in rows.known.items()}
+        dist = self.module.predictive(rows.features.to(self.device), **row_constants)
         options = {
             "unit": self.columns.unit,
             "rows": range(start, start + len(rows.features)),

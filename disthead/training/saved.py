@@ -1,4 +1,4 @@
-"""What a checkpoint holds: options as plain data, how they are read back, and checks of the file."""
+"""Contents of checkpoints: options as plain data, and checks of files and weights."""
 
 import inspect
 import pickle
@@ -33,30 +33,25 @@ __all__ = [
 
 _REMEDY = "Take another copy of it, or the checkpoint of another epoch beside it."
 _END_OF_ARCHIVE = 22  # bytes of the last record of a zip archive without a comment
-_PIECE = 1 << 20  # bytes
-_FURTHER = 10_000_000  # numbers by which one weight of a model may exceed all weights in its file
-_FOLDER = 0x10  # the attribute of a part by which it is a folder
+_CHUNK_BYTES = 1 << 20
+_EXCESS_NUMBERS = 10_000_000  # by which one weight of a model may exceed all weights in its file
+_FOLDER = 0x10  # the attribute of parts that are folders
 
 
 @contextmanager
 def _opened(path: Any) -> Iterator[IO[bytes]]:
-    """A checkpoint, open for reading, once its checksums have been compared.
+    """A checkpoint, open for reading, after its checksums were compared.
 
     torch.save writes the CRC32 of each part of a checkpoint, and torch.load does not compare it.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, and for one that
-            changes while it is read.
+        ValueError: for a missing or damaged file, with the damaged part, and for one that changes
+            while it is read.
     """
     if Path(path).is_dir():
-        inside = next(
-            iter([*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]),
-            None,
-        )
+        inside = [*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]
         hint = (
-            "it holds no checkpoint"
-            if inside is None
-            else f"give a checkpoint in it, such as {inside}"
+            f"give a checkpoint in it, such as {inside[0]}" if inside else "it holds no checkpoint"
         )
         raise ValueError(f"{path} is a folder, not a checkpoint: {hint}.")
     if not Path(path).is_file():
@@ -68,22 +63,23 @@ def _opened(path: Any) -> Iterator[IO[bytes]]:
 
 
 def check_checkpoint(path: Any) -> None:
-    """Refuse a checkpoint that is not what was written, by its checksums.
+    """Refuse a damaged checkpoint, by its checksums.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, and for one that
-            changes while it is read.
+        ValueError: for a missing or damaged file, with the damaged part, and for one that changes
+            while it is read.
     """
     with _opened(path):
         pass
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule`, or of a folder that an estimator saved, in the same form.
+    """The contents of a checkpoint of a `DistributionModule`.
+
+    A folder that an estimator saved is read in the same form.
 
     Raises:
-        ValueError: for a missing or damaged file, with the part that is damaged, or one that
-            something else wrote.
+        ValueError: for a missing or damaged file, with the damaged part, and for other files.
     """
     if is_model_folder(path):
         return _of_folder(Path(path))
@@ -92,7 +88,7 @@ def read_checkpoint(path: Any) -> dict[str, Any]:
 
 
 def _of_folder(path: Path) -> dict[str, Any]:
-    """The model alone, without a training that could go on, and without the data of its training."""
+    """The model in a folder, without the state and the data of its training."""
     config, tensors, _ = read_folder(path)
     recalibration, state = config["recalibration"], dict[str, Any](tensors)
     if recalibration is not None:
@@ -107,10 +103,10 @@ def _of_folder(path: Path) -> dict[str, Any]:
 
 
 def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule` that is open.
+    """The contents of an open checkpoint of a `DistributionModule`.
 
     Raises:
-        ValueError: for a file that something else wrote.
+        ValueError: for other files.
     """
     try:
         contents = torch.load(file, map_location="cpu", weights_only=True)
@@ -123,8 +119,7 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
         if code:
             raise ValueError(
                 f"{path} is not loaded: besides plain data and tensors it holds {code[1]}, which "
-                "would run as code, perhaps a "
-                "stranger's."
+                "would run as code, perhaps a stranger's."
             ) from error
         raise ValueError(
             f"{path} is not a checkpoint, or it is corrupt: {first_line(error)}"
@@ -144,7 +139,7 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
 
 
 def _by_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a model, of which version 0.1 called one otherwise."""
+    """The options of a model, with the present names of those that version 0.1 has others for."""
     options = dict(options)
     min_scale = options.pop("spread_floor", None)
     return options if min_scale is None else {"min_scale": min_scale} | options
@@ -152,7 +147,11 @@ def _by_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def rebuilding(path: Any) -> Iterator[None]:
-    """A block in which errors of a model that cannot be made from what a checkpoint holds name the checkpoint."""
+    """A context in which a model is made from a checkpoint, and errors name the checkpoint.
+
+    Raises:
+        ValueError: in place of any error of a model that cannot be made.
+    """
     try:
         yield
     except ValueError as error:
@@ -169,71 +168,73 @@ def rebuilding(path: Any) -> Iterator[None]:
     ) as error:
         raise ValueError(
             f"{path}: the options and weights in it are not those of one model: "
-            f"{' '.join(str(error).split())} "
-            f"({type(error).__name__}). It was changed after training, or a later version of "
-            "disthead wrote it."
+            f"{' '.join(str(error).split())} ({type(error).__name__}). It was changed after "
+            "training, or a later version of disthead wrote it."
         ) from error
 
 
 def check_sizes(make: Callable[[], nn.Module], state: Mapping[str, Any], path: Any) -> None:
-    """Refuse options of a model that is larger than the weights beside them, before anything is allocated for it.
+    """Refuse options of a model that is much larger than the weights of its checkpoint.
+
+    No memory is allocated for the model.
 
     Args:
-        make: makes the model from these options.
-        state: the weights.
+        make: makes the model from its options.
+        state: the weights in the checkpoint.
         path: of the checkpoint.
 
     Raises:
-        ValueError: with the weights that would not fit.
+        ValueError: with the weights that are too large.
     """
-    held = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    count = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
     for name, shape in shapes_of(make).items():
-        if shape.numel() > held + _FURTHER:
+        if shape.numel() > count + _EXCESS_NUMBERS:
             raise ValueError(
                 f"{path}: by its options the weights {name!r} have the shape {list(shape)}, and "
-                f"all of its weights are {held:,} "
-                "numbers. It was changed after training."
+                f"all of its weights are {count:,} numbers. It was changed after training."
             )
 
 
 def check_weights(
     state: Mapping[str, Any], own: Mapping[str, Any], path: Any, remedy: str = _REMEDY
 ) -> None:
-    """Refuse weights that are NaN or infinite, or of a kind that a model cannot take without changing them.
+    """Refuse weights that are not finite, or of a type that the model cannot hold.
 
     Args:
         state: the weights in a file.
-        own: those of the model that is made from its options.
+        own: the weights of a model that was made from its options. Where they are infinite, such
+            as bounds among the options, those in the file may be, too.
         path: of the file.
-        remedy: what to do, in words.
+        remedy: what to do, in a sentence.
 
     Raises:
         ValueError: with the weights.
     """
     for name, value in state.items():
-        mine = own.get(name)
-        if not isinstance(mine, Tensor) or not isinstance(value, Tensor):
+        reference = own.get(name)
+        if not isinstance(reference, Tensor) or not isinstance(value, Tensor):
             continue
-        is_float = mine.is_floating_point() and value.is_floating_point()
-        if not is_float and value.dtype != mine.dtype:
+        is_float = reference.is_floating_point() and value.is_floating_point()
+        if not is_float and value.dtype != reference.dtype:
             raise ValueError(
                 f"{path}: the weights {name!r} are {value.dtype}, and those of the model "
-                f"{mine.dtype}, which cannot hold them "
-                f"unchanged. {remedy}"
+                f"{reference.dtype}, which cannot hold them unchanged. {remedy}"
             )
         bad = ~value.isfinite()
-        if mine.shape == value.shape and not nn.parameter.is_lazy(mine):
-            bad &= mine.isfinite().to(bad.device)  # an option may be infinite, such as a bound
+        if reference.shape == value.shape and not nn.parameter.is_lazy(reference):
+            bad &= reference.isfinite().to(bad.device)
         if bad.any():
             raise ValueError(
                 f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} "
-                "are NaN or infinite, with which "
-                f"nothing can be predicted. {remedy}"
+                f"are NaN or infinite, with which nothing can be predicted. {remedy}"
             )
 
 
 def shapes_of(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:
-    """The shapes of the weights of a model, found without memory for them; none where making it needs their values."""
+    """The shapes of the weights of a model, for which no memory is allocated.
+
+    The result is empty where the making of the model reads values of its weights.
+    """
     try:
         with torch.device("meta"):
             state = make().state_dict()
@@ -267,9 +268,8 @@ def _check_parts(file: IO[bytes], path: Any) -> None:
                     if damaged[0].filename.endswith("/data.pkl")
                     else _crc_of(archive, damaged[0])
                 )
-    except (
-        Exception
-    ) as error:  # zipfile raises much more than BadZipFile for headers that cannot be
+    # zipfile raises much more than BadZipFile for invalid headers
+    except Exception as error:
         raise ValueError(
             f"{path} is not a checkpoint, or it is corrupt: {first_line(error)} (as an archive "
             f"that torch.save writes). {_REMEDY}"
@@ -285,21 +285,21 @@ def _check_parts(file: IO[bytes], path: Any) -> None:
 
 
 def _is_whole(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
-    # of which torch reads nothing, and leaves memory as it is
+    # torch reads nothing of such a part, and leaves memory uninitialised
     if part.is_dir() or part.external_attr & _FOLDER:
         return False
     try:
-        # compares the name with that in the directory, and the CRC32 at its end
+        # this compares the name with that in the directory, and the CRC32 at its end
         with archive.open(part) as opened:
-            size = sum(len(piece) for piece in iter(lambda: opened.read(_PIECE), b""))
-    except Exception:  # a header may name any compression, and its library raises errors of its own
+            size = sum(len(chunk) for chunk in iter(lambda: opened.read(_CHUNK_BYTES), b""))
+    except Exception:  # a header may name any compression, whose library raises its own errors
         return False
     return size == part.file_size == part.compress_size
 
 
 def _crc_of(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int | None:
-    """The CRC32 of the bytes that a part has now; None where they cannot be read."""
-    part.CRC = None  # type: ignore[assignment]  # so that it is not compared
+    """The CRC32 of the present bytes of a part; None where they cannot be read."""
+    part.CRC = None  # type: ignore[assignment]  # so that zipfile compares nothing
     try:
         return zlib.crc32(archive.read(part))
     except Exception:
@@ -307,7 +307,7 @@ def _crc_of(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> int | None:
 
 
 def _names_of(file: IO[bytes], crc: int) -> list[str]:
-    """The names of the tensors of a checkpoint whose bytes have that CRC32, which finds the one that a damaged part holds."""
+    """The names of the tensors whose bytes have this CRC32, such as that in a damaged part."""
     try:
         file.seek(0)
         contents = torch.load(file, map_location="cpu", weights_only=True)
@@ -331,7 +331,10 @@ def _bytes_of(tensor: Tensor) -> Any:
 
 
 def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in a checkpoint that a class takes; those that only a subclass takes are left out."""
+    """The options in a checkpoint that a class takes.
+
+    Those that only a subclass takes are left out.
+    """
     known = inspect.signature(cls).parameters.values()
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known)
     names = {parameter.name for parameter in known}
@@ -343,6 +346,7 @@ def own_options(cls: type, saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparable(value: Any) -> Any:
+    """Options in a form for comparison: tuples are lists, empty mappings are None."""
     if isinstance(value, (list, tuple)):
         return [comparable(entry) for entry in value]
     if isinstance(value, Mapping):
@@ -351,7 +355,7 @@ def comparable(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Options as plain data, which checkpoints can hold."""
+    """Options as plain data, as checkpoints hold them; None for modules."""
     if isinstance(value, nn.Module):
         return None
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
@@ -364,4 +368,5 @@ def plain(value: Any) -> Any:
 
 
 def class_path(module: nn.Module) -> str:
+    """The class path of a module, such as `torch.nn.modules.linear.Linear`."""
     return f"{type(module).__module__}.{type(module).__qualname__}"

@@ -1,4 +1,4 @@
-"""What `DistributionClassifier` predicts."""
+"""The predictions of `DistributionClassifier`."""
 
 import numpy as np
 import pandas as pd
@@ -62,8 +62,8 @@ def test_its_distribution_takes_the_classes_as_fit_does(family, labels, ensemble
             assert torch.equal(one.log_prob(same), want)
         assert torch.equal(one[:7].log_prob(y[:7]), want[:7])
         assert evaluate(one, y).scores == evaluate(one, place).scores
-        found = nll(one, [None, *y[1:].tolist()], weight=np.arange(120) > 0)
-        torch.testing.assert_close(found, -want[1:].mean())
+        loss = nll(one, [None, *y[1:].tolist()], weight=np.arange(120) > 0)
+        torch.testing.assert_close(loss, -want[1:].mean())
     with pytest.raises(TargetError, match="'none' at row 0"):
         dist.log_prob(["none"] * 120)
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, its tools, and the estimators without it."""
+"""The checks and tools of scikit-learn on the estimators, and the estimators without it."""
 
 import copy
 import pickle

@@ -14,8 +14,8 @@ from tests.estimators.test_regressor import table
 @pytest.mark.parametrize("case", [case for case in ONE_EACH if case.kind != "binary"], ids=str)
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
-    """Better than the marginal fit on the training rows; a part of the rows at a time is the same
-    as all at once.
+    """The model is better on the training rows than the unconditional one. Predictions in several
+    batches are those in one batch.
     """
     family, options = case.family, case.options
     X, y = table()
@@ -25,13 +25,13 @@ def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
     ).fit(X, y)
     baseline = dh.marginal(family, torch.from_numpy(y), **options)
     assert model.score(X, y) > baseline.log_prob(torch.from_numpy(y)).mean()
-    whole = model.predict_dist(X)
-    monkeypatch.setattr(base, "_BATCH", 50)
-    in_parts = model.predict_dist(X)
-    assert in_parts.batch_shape == (120,)
-    assert type(in_parts) is type(whole)
+    at_once = model.predict_dist(X)
+    monkeypatch.setattr(base, "_BATCH_ROWS", 50)
+    in_batches = model.predict_dist(X)
+    assert in_batches.batch_shape == (120,)
+    assert type(in_batches) is type(at_once)
     y = torch.from_numpy(y)
-    assert torch.allclose(in_parts.log_prob(y), whole.log_prob(y), rtol=1e-9)
-    assert model.score(X, y) == pytest.approx(whole.log_prob(y).mean().item(), rel=1e-9)
-    assert np.allclose(model.predict(X), whole.mean, rtol=1e-9)
+    assert torch.allclose(in_batches.log_prob(y), at_once.log_prob(y), rtol=1e-9)
+    assert model.score(X, y) == pytest.approx(at_once.log_prob(y).mean().item(), rel=1e-9)
+    assert np.allclose(model.predict(X), at_once.mean, rtol=1e-9)
     assert model.sample(X, 2).shape == (2, 120)

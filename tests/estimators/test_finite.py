@@ -1,4 +1,4 @@
-"""Targets that a density was not made for: something sensible is predicted, or the reason is said."""
+"""Targets without a density: predictions are finite and sensible, or an error says why not."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_medians_and_likelihoods_are_finite_and_medians_are_near_the_targets(
 
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_rain_on_one_day_in_five(ensemble):
-    """The issue's example: 80 % zeros; a crash with one network and nan with two."""
+    """80 % of the targets are zero."""
     X = np.random.default_rng(0).normal(size=(200, 3))
     y = np.where(np.arange(200) % 5, 0.0, 1 + X[:, 0] ** 2)
     model = DistributionRegressor(ensemble=ensemble, max_steps=200, random_state=0).fit(X, y)
@@ -103,7 +103,7 @@ def test_an_outlier_does_not_squeeze_the_others_together(family):
 
 def test_constant_features_that_rounding_moves_teach_nothing():
     X, y = table()
-    X[:, 1] = 0.1  # whose standard deviation is 1e-17 as it is computed
+    X[:, 1] = 0.1  # its standard deviation is computed as 1e-17
     model = DistributionRegressor("normal", **SMALL).fit(X, y)
     other = X.copy()
     other[:, 1] = 5.0
@@ -134,7 +134,7 @@ def test_features_that_are_no_numbers_are_named():
 class TestNonFiniteLosses:
     @pytest.fixture
     def broken(self, monkeypatch):
-        """Likelihoods that are NaN for one target, by its standardised value."""
+        """The likelihood is NaN for one target, by its standardised value."""
 
         def make(is_held_out):
             forward = recipe.from_encoded
@@ -156,7 +156,7 @@ class TestNonFiniteLosses:
         X, y = (torch.from_numpy(part) for part in table(60))
         y[3] = 1000.0
         weight = torch.ones(60)
-        weight[1] = 0  # rows are those of the table all the same
+        weight[1] = 0  # messages have the row numbers of the table nevertheless
         with pytest.raises(
             NonFiniteLoss,
             match=r"NaN or infinite at step .*1 of 60 values: 1000 at row 3.*heavier tails",

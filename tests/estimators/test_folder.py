@@ -338,7 +338,7 @@ class TestDamage:
 
 
 class Killed(BaseException):
-    """The end of the process at a system call."""
+    """The process ends at a system call."""
 
 
 class TestSavingOverAnotherModel:
@@ -365,7 +365,7 @@ class TestSavingOverAnotherModel:
         else:
             first.save(tmp_path / "first")
         before, after = first.predict(X), second.predict(X)
-        found = []
+        is_new = []
         for count in range(4):
             folder = Path(shutil.copytree(tmp_path / "first", tmp_path / f"{count}"))
             with monkeypatch.context() as patch, contextlib.suppress(Killed):
@@ -374,14 +374,14 @@ class TestSavingOverAnotherModel:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 predicted = DistributionRegressor.load(folder).predict(X)
-            found.append(np.array_equal(predicted, after))
-            assert found[-1] or np.array_equal(predicted, before)
+            is_new.append(np.array_equal(predicted, after))
+            assert is_new[-1] or np.array_equal(predicted, before)
             assert [str(warning.message) for warning in caught] == [] or "interrupted" in str(
                 caught[0].message
             )
-        assert found == sorted(found)
-        assert found[0] is False
-        assert found[-1] is True
+        assert is_new == sorted(is_new)
+        assert is_new[0] is False
+        assert is_new[-1] is True
 
     def test_over_a_model_of_another_kind(self, tmp_path, monkeypatch, models):
         X, y = numbers()
@@ -411,7 +411,7 @@ class TestSavingOverAnotherModel:
 
 
 def kill_at(patch, count):
-    """From the replacement of that number on, none is made."""
+    """Make only so many replacements of files, and then end the process."""
     replace, left = os.replace, [count]
 
     def dies(*arguments):
@@ -426,7 +426,7 @@ def kill_at(patch, count):
 class TestHub:
     @pytest.fixture
     def hub(self, tmp_path, monkeypatch):
-        """Repositories as folders, with the three functions of huggingface_hub that are used."""
+        """A stand-in for huggingface_hub, in which repositories are folders."""
         root = tmp_path / "hub"
 
         def create_repo(repo_id, *, exist_ok, private=False, token=None):

@@ -32,7 +32,7 @@ def rows():
 
 
 class TestAnswers:
-    """Each method is what the distribution says."""
+    """Each method agrees with the distribution."""
 
     def test_the_default_is_a_student_t_in_the_units_of_y(self, model, rows):
         dist = model.predict_dist(rows)
@@ -48,7 +48,7 @@ class TestAnswers:
         )
 
     def test_predict_at_a_cost_is_the_quantile(self, model, rows):
-        """Three to one for too low to too high: the quantile 3 / (3 + 1)."""
+        """Costs of 3 (too low) to 1 (too high) give the quantile 3 / (3 + 1)."""
         assert np.allclose(
             model.predict(rows, cost=(3, 1)), model.predict_quantiles(rows, 0.75), rtol=1e-12
         )
@@ -204,7 +204,7 @@ class TestBadTargets:
 
 
 class TestTargetsThatFoolADensity:
-    """Found before training, said with counts and honest families."""
+    """Errors come before training, with counts and families that fit."""
 
     def test_few_values(self):
         X, _ = table(300)

@@ -1,4 +1,4 @@
-"""Tables as they come: data frames, texts, missing values, other columns than at fit."""
+"""Tables of all kinds: data frames, texts, missing values, other columns than at fit."""
 
 import warnings
 
@@ -93,7 +93,7 @@ class TestEncoding:
         assert "member" not in report
 
     def test_a_frame_is_its_numbers(self):
-        """A model of a frame predicts as one of its values does."""
+        """A model of a frame predicts as a model of the array of its values."""
         data = frame()[["age", "member"]].fillna(0).astype(float)
         y = np.arange(60.0)
         of_frame = DistributionRegressor(**SMALL).fit(data, y)
@@ -112,7 +112,7 @@ class TestEncoding:
         assert np.array_equal(same, other)
 
     def test_categories_tell(self):
-        """A target that is told by a text alone."""
+        """The target depends on a text alone."""
         city = np.random.default_rng(0).choice(["Oslo", "Rome"], 200)
         y = np.where(city == "Rome", 10.0, 0.0) + np.random.default_rng(1).normal(size=200)
         model = DistributionRegressor(**SMALL | {"max_steps": 150}).fit(
@@ -226,9 +226,7 @@ class TestBadTables:
 
 
 class Polars:
-    """What of a polars frame is asked for: names, columns, length. (polars itself is not among the
-    test's packages.)
-    """
+    """A stand-in for a polars frame, since polars is not among the packages of the tests."""
 
     def __init__(self, columns):
         self.data, self.columns = columns, list(columns)

@@ -1,5 +1,5 @@
-"""What a row counts for the estimators: weights everywhere, 0 means not there; rows that belong
-together are held out together.
+"""Weights and groups of the estimators: rows of weight 0 are not there, and the rows of a group are
+held out together.
 """
 
 import threading
@@ -27,7 +27,7 @@ def table(count=120, seed=0):
 
 @pytest.mark.parametrize("case", rows(CASES))
 def test_a_row_of_weight_0_is_not_there_for_the_recipe(case):
-    """Whatever its features and its target are; the model is the same, bit for bit."""
+    """A row of weight 0 may have any features and target; the model is the same, bit for bit."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(60, 2, generator=generator).double(), targets(case, 60)
     weight = torch.tensor([0.0, 1.0, 3.0]).repeat(20)
@@ -142,7 +142,7 @@ def test_the_factor_for_the_scale_is_of_the_weights(seed):
 
 @pytest.mark.filterwarnings("ignore::disthead.diagnostics.targets.TargetWarning")
 class TestCopies:
-    """The usual ways to write rows several times do no harm to the score on new rows."""
+    """Copies of rows in the training table do not lower the score on new rows."""
 
     @pytest.mark.parametrize("times", [2, pytest.param(5, marks=pytest.mark.slow)])
     def test_every_row_several_times(self, times):
@@ -157,7 +157,7 @@ class TestCopies:
         assert model.score(new_X, new_y) > once - 0.3
 
     def test_an_oversampled_rare_class(self):
-        """Other frequencies of the classes cost something, as weights do; copies no more than that."""
+        """Copies change the class frequencies, and so the score, but no more than weights do."""
         generator = np.random.default_rng(0)
 
         def made(count):
@@ -209,8 +209,8 @@ class TestGroups:
         )
 
     def test_persons_are_held_out_whole(self):
-        """Without groups the rows held out are foretold by the others of their person, and the
-        spread is far too small.
+        """Without groups the rows held out are predicted from others of the same person, and the
+        scale is far too small.
         """
         X, y, person = self.panel()
         new_X, new_y, _ = self.panel(seed=1)
@@ -279,11 +279,11 @@ class TestGenerator:
         X, y = table()
         expected = DistributionRegressor(**SMALL).fit(X, y)
         draws = expected.sample(X, 20, random_state=5)
-        found = [None] * 4
+        results = [None] * 4
 
         def work(place):
             model = DistributionRegressor(**SMALL).fit(X, y)
-            found[place] = (
+            results[place] = (
                 model.predict(X),
                 model.sample(X, 20, random_state=5),
                 expected.sample(X, 20, random_state=5),
@@ -294,7 +294,7 @@ class TestGenerator:
             thread.start()
         for thread in threads:
             thread.join()
-        for predicted, own, shared in found:
+        for predicted, own, shared in results:
             assert np.array_equal(predicted, expected.predict(X))
             assert np.array_equal(own, draws)
             assert np.array_equal(shared, draws)

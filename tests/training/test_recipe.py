@@ -1,4 +1,4 @@
-"""The parts of the default recipe, and what they give together."""
+"""The parts of the default recipe, and the recipe as a whole."""
 
 import math
 
@@ -18,7 +18,7 @@ from disthead.networks.tabular import (
     MemberHead,
     MemberLinear,
     TabularBackbone,
-    start_near_the_marginal_fit,
+    start_near_unconditional_fit,
 )
 from disthead.recipe import fit_tabular, train
 
@@ -29,7 +29,7 @@ def seed():
 
 
 def table(rows, noise=0.3):
-    """A bent line whose spread grows with the second column."""
+    """A bent line whose standard deviation grows with the second column."""
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(rows, 2, generator=generator) * 4 - 2
     scale = noise * (0.2 + x[:, 1].abs())
@@ -199,12 +199,12 @@ class TestAverageAndSchedule:
             if state:
                 optimizer.load_state_dict(state[0])
                 schedule.load_state_dict(state[1])
-            found = []
+            values = []
             for _ in range(steps):
-                found += schedule.get_last_lr()
+                values += schedule.get_last_lr()
                 optimizer.step()
                 schedule.step()
-            return found, (optimizer.state_dict(), schedule.state_dict())
+            return values, (optimizer.state_dict(), schedule.state_dict())
 
         whole, _ = rates(25)
         first, state = rates(15)
@@ -215,13 +215,13 @@ class TestAverageAndSchedule:
 
 class TestStart:
     def test_degrees_of_freedom_start_where_they_can_be_learned(self):
-        """The marginal fit's own where tails are heavy; not the 50 of targets that are light-tailed
-        when taken together.
+        """They are those of the unconditional model where its tails are heavy, and 8 where they are
+        light.
         """
         heavy, light = torch.distributions.StudentT(3.0).sample((2000,)), torch.rand(2000)
         for y in (heavy, light):
             head, marginal = MemberHead("student_t", 4, members=2), dh.marginal("student_t", y)
-            start_near_the_marginal_fit(head.initialize(y))
+            start_near_unconditional_fit(head.initialize(y))
             dist = head(torch.zeros(2, 1, 4))
             assert torch.allclose(dist.df, marginal.df.clamp(max=8.0).expand(2, 1), rtol=1e-3)
             assert torch.allclose(dist.loc, marginal.loc.expand(2, 1), atol=1e-4)
@@ -231,13 +231,13 @@ class TestStart:
         torch.manual_seed(0)
         head = MemberHead("normal", 4, members=2)
         before = head.linear.weight.detach().clone()
-        start_near_the_marginal_fit(head.initialize(torch.randn(50)))
+        start_near_unconditional_fit(head.initialize(torch.randn(50)))
         assert torch.allclose(head.linear.weight, 0.3 * before)
 
     def test_a_head_without_predicted_parameters_starts_at_the_marginal_fit(self):
         y = torch.randn(50)
         head = MemberHead("normal", 4, members=2, shared="all")
-        start_near_the_marginal_fit(head.initialize(y))
+        start_near_unconditional_fit(head.initialize(y))
         assert torch.allclose(head(torch.zeros(2, 1, 4)).loc, y.mean().expand(2, 1), atol=1e-4)
 
 
@@ -253,7 +253,7 @@ class TestTraining:
             members = PredictiveModel(
                 TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
             )
-            # checked only at the end, so that the two stop at the same step
+            # one evaluation at the end, so that the two stop at the same step
             options = {"max_steps": 30, "check_every": 30}
             train(members, x, y, held_out, generator=torch.Generator().manual_seed(0), **options)
             return members.head.linear.weight.detach()
@@ -331,7 +331,7 @@ class TestTraining:
         assert sizes == {size, rows // 5}
 
     def test_training_stops_when_nothing_gets_better(self):
-        """Pure noise: the marginal fit is as good as any."""
+        """Targets are pure noise: no model is better than the unconditional one."""
         x, y = torch.randn(100, 3), torch.randn(100)
         _, course = fit_tabular(x, y, family="normal", max_steps=2000)
         assert course.stopped < 2000
