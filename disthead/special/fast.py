@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.special.eager import is_tracing
 from disthead.special.elementary import (
     Array,
     clamp,
@@ -283,7 +284,8 @@ def _with_slope(x: Array, coefficients: _Coefficients) -> tuple[Array, Array]:
 
 def _polynomials(x: Array, *several: Sequence[float]) -> list[Array]:
     """Polynomials at the same points, from their coefficients."""
-    if not isinstance(x, Tensor):
+    # a compiler makes one operation of each product with a sum
+    if not isinstance(x, Tensor) or is_tracing():
         return [_horner(x, coefficients) for coefficients in several]
     square = x * x
     return [_by_pairs(x, square, coefficients) for coefficients in several]
@@ -292,8 +294,7 @@ def _polynomials(x: Array, *several: Sequence[float]) -> list[Array]:
 def _horner(x: Array, coefficients: Sequence[float]) -> Array:
     value = x * coefficients[0] + coefficients[1]
     for coefficient in coefficients[2:]:
-        value *= x
-        value += coefficient
+        value = value * x + coefficient
     return value
 
 
