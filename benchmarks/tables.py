@@ -52,12 +52,17 @@ def names() -> str:
     for name in dh.families.__all__:
         homes.setdefault(getattr(dh.families, name).__module__, []).append(name)
     lines = ["# Written by `make tables`: the classes of the files beside this one."]
-    for home, found in sorted(homes.items()):
+    for home, own in sorted(homes.items()):
         lines += [
-            f"from {home} import {name} as {name}"
-            for name in sorted(found, key=lambda name: (name.islower(), name))
+            _import(home, name) for name in sorted(own, key=lambda name: (name.islower(), name))
         ]
     return "\n".join(lines) + "\n"
+
+
+def _import(home: str, name: str) -> str:
+    """An import of a name for others to import, wrapped as the formatter does."""
+    line = f"from {home} import {name} as {name}"
+    return line if len(line) <= 100 else f"from {home} import (\n    {name} as {name},\n)"
 
 
 FILES: dict[Path, Callable[[], str]] = {

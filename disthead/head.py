@@ -44,6 +44,7 @@ class DistributionHead(nn.Module):
             others are predicted.
         feature_dim: the dimension of the features that is projected; 1 for images (N, C, H, W),
             which become (N, H, W).
+        generator: where the weights are drawn from; torch's global one unless given.
         family_options: what the family takes: `num_classes=10`, `component="normal"`,
             `parametrization="mean"` ...
 
@@ -65,7 +66,6 @@ class DistributionHead(nn.Module):
     target_loc: Tensor
     target_scale: Tensor
     min_scale: float = MIN_SCALE
-    _layer: Callable[[int, int], nn.Linear] = nn.Linear
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class DistributionHead(nn.Module):
         fixed: "Mapping[str, float | Tensor] | None" = None,
         shared: "Sequence[str] | Literal['all']" = (),
         feature_dim: int = -1,
+        generator: torch.Generator | None = None,
         **family_options,
     ):
         super().__init__()
@@ -100,7 +101,19 @@ class DistributionHead(nn.Module):
         self._is_standardised = False
         self._fix(fixed)
         self._sizes = [math.prod(self._raw_shape(name)) for name in self.predicted]
-        self.linear = self._layer(in_features, sum(self._sizes)) if self.predicted else None
+        width = sum(self._sizes)
+        self.linear = self._layer(in_features, width, generator) if self.predicted else None
+
+    @staticmethod
+    def _layer(in_features: int, out_features: int, generator: torch.Generator | None) -> nn.Linear:
+        if generator is None:
+            return nn.Linear(in_features, out_features)
+        layer = nn.utils.skip_init(nn.Linear, in_features, out_features)
+        bound = 1 / math.sqrt(in_features)
+        with torch.no_grad():
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.uniform_(-bound, bound, generator=generator)
+        return layer
 
     def forward(
         self, features: Tensor, *, standardised: bool = False, **known: Tensor
@@ -220,11 +233,13 @@ class DistributionHead(nn.Module):
         """From now on predict loc + scale * z, where z is what the layer predicts; what `initialize(y, standardise=True)` calls.
 
         Args:
-            loc, scale: of shape event_shape; `scale` is positive.
+            loc, scale: of shape event_shape, kept in their precision where it is higher than that
+                of the layer; `scale` is positive.
         """
         for name, value in (("target_loc", loc), ("target_scale", scale)):
             like = next(self.parameters())
-            value = value.detach().to(like.device, _at_least_single(like.dtype))
+            dtype = _at_least_single(torch.promote_types(like.dtype, value.dtype))
+            value = value.detach().to(like.device, dtype)
             self.register_buffer(name, value.expand(self.event_shape).clone())
         self._is_standardised = True
         self.links = with_min_scale(self._given_links, self._given_fixed, self.min_scale)
@@ -236,13 +251,27 @@ class DistributionHead(nn.Module):
         """Whether the layer predicts standardised targets, which `target_loc` and `target_scale` put into their units."""
         return self._is_standardised
 
+    def without_features(self) -> "DistributionHead":
+        """A head with the same family, links and fixed values whose learned parameters are one value for all rows."""
+        return DistributionHead(
+            self.family,
+            1,
+            event_shape=self.event_shape,
+            links=self._given_links,
+            fixed=self._given_fixed,
+            shared="all",
+        )
+
     def _forget_units(self) -> None:
         del self.target_loc, self.target_scale
         self._is_standardised, self.links = False, self._given_links
         self._fix(self._given_fixed)
 
     def _in_units(self, dist: Distribution) -> Distribution:
-        return dist.affine(self.target_loc, self.target_scale) if self._is_standardised else dist
+        if not self._is_standardised:
+            return dist
+        dtype = dist.dtype
+        return dist.affine(self.target_loc.to(dtype), self.target_scale.to(dtype))
 
     def _parameter_in_units(self, name: str, value: Tensor) -> Tensor:
         if not self._is_standardised:

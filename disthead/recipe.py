@@ -5,15 +5,13 @@ given), trained with AdamW, WarmupConstantDecay and WeightAverage; members are s
 out from them (`train`), and become one model (`fit_tabular`).
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import constraints
+from torch import Tensor
 
 from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
@@ -21,35 +19,32 @@ from disthead.data.split import draw_folds, equal_rows, numbered, row_numbers, w
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
-from disthead.families.ensembles import ensemble
 from disthead.families.family import Family, get_family
 from disthead.families.von_mises import VonMises
 from disthead.networks.averaging import WeightAverage
+from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import PATIENCE, WarmupConstantDecay, plan
 from disthead.networks.tabular import (
     Dropout,
     MemberHead,
-    MemberLinear,
     TabularBackbone,
     start_near_the_marginal_fit,
 )
 from disthead.objectives import check_objective, get_objective, name_of
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
-    SCALES,
     check_relative_spread,
+    is_real,
     mean_and_std,
     target_units,
     warn_of_dominant_rows,
+    why_not,
 )
 from disthead.weights import as_weight, check_share, present
 
 __all__ = [
-    "Members",
-    "TabularModel",
     "Training",
     "fit_tabular",
-    "tabular_members",
     "tabular_model",
     "train",
 ]
@@ -60,34 +55,10 @@ _LEAST_SCALE = 0.1  # at the start, of a standardised target
 _INTEGERS = ("max_steps", "batch_size", "check_every", "patience")  # of training
 
 
-class Members(nn.Module):
-    """Networks side by side: a backbone and a head with the same number of members; features -> batch_shape (members, N)."""
-
-    def __init__(self, backbone: TabularBackbone, head: MemberHead):
-        super().__init__()
-        if backbone.members != head.members:
-            raise ValueError(
-                f"backbone has {backbone.members} members and head has "
-                f"{head.members}: make them equal."
-            )
-        self.backbone, self.head = backbone, head
-
-    def forward(self, features: Tensor, **known: Tensor) -> Distribution:
-        return self.head(self.backbone(features), **known)
-
-    def only(self, member: int) -> "Members":
-        """The one member by itself."""
-        alone = copy.deepcopy(self)
-        for layer in alone.modules():
-            if isinstance(layer, (MemberLinear, TabularBackbone, MemberHead)):
-                layer.members = 1
-        for parameter in alone.parameters():
-            parameter.data = parameter.data[member].unsqueeze(0).clone()
-        return alone
-
-    def from_encoded(self, encoded: Tensor, **known: Tensor) -> Distribution:
-        """From what `backbone.encode` made of the features, once for all steps."""
-        return self.head(self.backbone.layers(encoded), **known)
+def from_encoded(model: PredictiveModel, encoded: Tensor) -> Distribution:
+    """The members' distributions of standardised targets, from what `backbone.encode` made of the features once for all steps."""
+    assert model.head is not None
+    return model.head(model.backbone.layers(encoded), standardised=True)
 
 
 @dataclass(frozen=True)
@@ -118,7 +89,7 @@ class Training:
 
 
 def train(
-    members: Members,
+    model: PredictiveModel,
     features: Tensor,
     y: Tensor,
     held_out: Tensor,
@@ -171,7 +142,7 @@ def train(
         max_steps = min(max_steps, _WITHOUT_HOLD_OUT)  # nothing tells when to stop
     check = _HeldOutRows(objective, held_out, weight)
 
-    parameters = [parameter for parameter in members.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
     )
@@ -182,9 +153,9 @@ def train(
     best = [value.clone() for value in average.values]
     best_loss = features.new_full((count,), math.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=features.device)
-    encoded = members.backbone.encode(features)
+    encoded = model.backbone.encode(features)
     watches = encoded.is_cpu
-    for layer in members.modules():
+    for layer in model.modules():
         if isinstance(layer, Dropout):
             layer.generator = generator
 
@@ -192,7 +163,7 @@ def train(
     while step < max_steps:
         batch = next(batches)
         targets = y.index_select(0, batch)
-        dist = members.from_encoded(encoded.index_select(0, batch))
+        dist = from_encoded(model, encoded.index_select(0, batch))
         losses = objective(dist, targets.expand(count, *targets.shape))
         loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
         if watches and not math.isfinite(loss.detach().item()):
@@ -208,9 +179,9 @@ def train(
         if not bool(judges.any()):
             continue
         with average.applied():
-            scores = check.loss(members, encoded, y)
+            scores = check.loss(model, encoded, y)
             if bool(scores[judges].isnan().any()):
-                raise check.stopped(members, encoded, y, step)
+                raise check.stopped(model, encoded, y, step)
         if together:
             scores = scores[judges].mean().expand(count)
         better = scores < best_loss
@@ -226,7 +197,7 @@ def train(
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if bool(judges.any()) else average.values)
     if bool(best_loss[judges].isinf().any()):
-        raise check.stopped(members, encoded, y, step)
+        raise check.stopped(model, encoded, y, step)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
     return Training(best_step.cpu(), step, best_loss, name_of(objective))
 
@@ -253,20 +224,22 @@ class _HeldOutRows:
             self.weight = self.weight * weight[self.rows]
 
     @torch.no_grad()
-    def loss(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
+    def loss(self, model: PredictiveModel, encoded: Tensor, y: Tensor) -> Tensor:
         """The mean objective over the rows held out from each member."""
-        losses = self._losses(members, encoded, y)
+        losses = self._losses(model, encoded, y)
         return (losses * self.weight).sum(1) / self.weight.sum(1)
 
     @torch.no_grad()
-    def stopped(self, members: Members, encoded: Tensor, y: Tensor, step: int) -> NonFiniteLoss:
+    def stopped(
+        self, model: PredictiveModel, encoded: Tensor, y: Tensor, step: int
+    ) -> NonFiniteLoss:
         """The error for losses of these rows that are no numbers."""
-        return _Stopped(self._losses(members, encoded, y), self.rows, step)
+        return _Stopped(self._losses(model, encoded, y), self.rows, step)
 
-    def _losses(self, members: Members, encoded: Tensor, y: Tensor) -> Tensor:
-        members.eval()
-        losses = self.objective(members.from_encoded(encoded[self.rows]), y[self.rows])
-        members.train()
+    def _losses(self, model: PredictiveModel, encoded: Tensor, y: Tensor) -> Tensor:
+        model.eval()
+        losses = self.objective(from_encoded(model, encoded[self.rows]), y[self.rows])
+        model.train()
         return torch.where(self.weight > 0, losses, 0.0)
 
 
@@ -297,123 +270,69 @@ class _Stopped(NonFiniteLoss):
         return NonFiniteLoss(f"{self.begin}, in {locate(bad, y.cpu())}. {self.end}")
 
 
-class TabularModel(nn.Module):
-    """A trained table model: features (N, in_features) in their own units -> the distribution of the target in its own.
-
-    One member gives its distribution, several the mixture of theirs with equal weights: deep
-    ensembles (Lakshminarayanan, Pritzel and Blundell 2017) without their normal approximation.
-
-    Args:
-        members: the networks that predict.
-        features, y: training rows, whose statistics standardise the features and a real-valued
-            target. Where a target has outliers, farther from the median than 30 times the range of
-            the middle nine tenths, and the family is one of which they are expected (its own start
-            has a smaller scale), they do not squeeze all others together: they count as if they
-            were no farther. Constant targets are standardised by a millionth of their size.
-        weight: one per row, above zero.
-
-    It computes in the precision of its weights: `model.double()` predicts in double precision.
-    """
-
-    feature_loc: Tensor
-    feature_rate: Tensor
-    target_loc: Tensor
-    target_scale: Tensor
-
-    def __init__(self, members: Members, features: Tensor, y: Tensor, weight: Tensor | None = None):
-        super().__init__()
-        self.members = members
-        loc, spread = mean_and_std(features, weight)
-        self.register_buffer("feature_loc", loc)
-        self.register_buffer("feature_rate", torch.where(spread > 0, 1 / spread, 0.0))
-        self.is_scaled = _is_real(members.head.family.support)
-        if self.is_scaled:
-            loc, spread = target_units(y, weight, members.head.family)
-        else:
-            loc, spread = torch.zeros(y.shape[1:]), torch.ones(y.shape[1:])
-        self.register_buffer("target_loc", loc)
-        self.register_buffer("target_scale", spread)
-        self.recalibration: Recalibration | None = None
-
-    def standardise(self, features: Tensor) -> Tensor:
-        dtype = next(self.members.parameters()).dtype
-        return ((features - self.feature_loc) * self.feature_rate).to(dtype)
-
-    def standardise_target(self, y: Tensor) -> Tensor:
-        if self.is_scaled:
-            y = (y - self.target_loc) / self.target_scale
-        return y.float() if y.is_floating_point() else y
-
-    def forward(self, features: Tensor) -> Distribution:
-        dist = self.members(self.standardise(features))
-        if self.recalibration is not None:
-            dist = self.recalibration(dist)
-        dist = dist[0] if dist.batch_shape[0] == 1 else ensemble(dist)
-        return (
-            dist.affine(self.target_loc.to(dist.dtype), self.target_scale.to(dist.dtype))
-            if self.is_scaled
-            else dist
-        )
-
-
 def tabular_model(
     features: Tensor,
     y: Tensor,
-    *,
-    weight: Tensor | None = None,
-    **options: Any,
-) -> TabularModel:
-    """The model before training: networks with random weights, between the statistics of the rows given.
-
-    Args:
-        features: (N, in_features); y: (N,), or (N, D) for several targets.
-        weight: one per row, above zero.
-        options: of `tabular_members`, such as `family` and `members`.
-    """
-    networks = tabular_members(features.shape[1], tuple(y.shape[1:]), **options)
-    return TabularModel(networks, features, y, weight).to(features.device)
-
-
-def tabular_members(
-    in_features: int,
-    event_shape: tuple[int, ...],
     *,
     family: str = "student_t",
     family_options: Mapping[str, Any] | None = None,
     members: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    spread_floor: float = 1e-4,
+    min_scale: float = 1e-4,
     encoded: Sequence[int] | None = None,
+    weight: Tensor | None = None,
     generator: torch.Generator | None = None,
-) -> Members:
-    """The networks of a `tabular_model` with random weights: features (N, in_features), targets (N, *event_shape).
+) -> PredictiveModel:
+    """The model before training: networks with random weights, between the statistics of the rows.
+
+    Where a real-valued target has outliers, farther from the median than 30 times the range of the
+    middle nine tenths, and the family is one of which they are expected (its own start has a
+    smaller scale), they do not squeeze all others together: they count as if they were no farther.
+    Constant targets are standardised by a millionth of their size.
 
     Args:
+        features: (N, in_features); y: (N,), or (N, D) for several targets.
         members: how many networks.
+        weight: one per row, above zero.
         generator: where the weights are drawn from; torch's global one unless given.
-        family, family_options, hidden_sizes, bins, spread_floor, encoded: as for `fit_tabular`.
+        family, family_options, hidden_sizes, bins, min_scale, encoded: as for `fit_tabular`.
     """
-    chosen = get_family(
-        family,
-        event_shape=event_shape,
-        **as_mapping(family_options, "family_options", "{'num_classes': 3}"),
-    )
-    own = {"members": members, "generator": generator}
-    backbone = TabularBackbone(in_features, hidden_sizes, bins=bins, encoded=encoded, **own)
-    spreads = {
-        name: power
-        for name, power in SCALES.items()
-        if name in chosen.parameters and _is_real(chosen.support)
+    event_shape = tuple(y.shape[1:])
+    chosen = _family(family, family_options, event_shape)
+    own: dict[str, Any] = {"members": members, "generator": generator}
+    backbone = TabularBackbone(features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **own)
+    head = MemberHead(chosen, backbone.out_features, event_shape=event_shape, **own)
+    head.min_scale = min_scale
+    model = PredictiveModel(backbone, head)
+    loc, std = mean_and_std(features, weight)
+    model.take_feature_statistics(loc, torch.where(std > 0, 1 / std, 0.0))
+    model.add_baseline()
+    if why_not(chosen, {}) is None:
+        for one in (head, model.baseline):
+            one.change_units(*target_units(y, weight, chosen))
+    model.options = {
+        "family": family,
+        "family_options": dict(family_options or {}),
+        "event_shape": list(event_shape),
+        "in_features": features.shape[1],
+        "backbone": {
+            "class_path": f"{TabularBackbone.__module__}.{TabularBackbone.__qualname__}",
+            "init_args": {
+                "hidden_sizes": list(hidden_sizes),
+                "bins": bins,
+                "encoded": None if encoded is None else list(encoded),
+            },
+        },
+        "min_scale": min_scale,
+        "ensemble": members,
     }
-    links = {
-        name: chosen.parameters[name].shifted(spread_floor**power)
-        for name, power in spreads.items()
-    }
-    return Members(
-        backbone,
-        MemberHead(chosen, backbone.out_features, links=links, event_shape=event_shape, **own),
-    )
+    return model.to(features.device)
+
+
+def _family(family: str, options: Mapping[str, Any] | None, event_shape: tuple[int, ...]) -> Family:
+    options = as_mapping(options, "family_options", "{'num_classes': 3}")
+    return get_family(family, event_shape=event_shape, **options)
 
 
 def fit_tabular(
@@ -426,13 +345,13 @@ def fit_tabular(
     ensemble: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    spread_floor: float = 1e-4,
+    min_scale: float = 1e-4,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     groups: Tensor | None = None,
     seed: int = 0,
     **options: Any,
-) -> tuple[TabularModel, Training]:
+) -> tuple[PredictiveModel, Training]:
     """Train the default recipe on a table.
 
     - `ensemble=1`: two networks at once, one of them without a fifth of the rows, the other with
@@ -455,7 +374,7 @@ def fit_tabular(
             corrects the spread.
         ensemble: how many networks predict.
         hidden_sizes, bins, encoded: as for `TabularBackbone`.
-        spread_floor: the least scale of a standardised target, so that no spread collapses onto a
+        min_scale: the least scale of a standardised target, so that no scale collapses onto a
             single row.
         weight: one per row, zero or more: in all statistics, the start, the loss, the likelihood of
             rows held out and the factor for the spread. A row with the weight 0 is not there,
@@ -475,6 +394,9 @@ def fit_tabular(
         ValueError: for features that are not finite, for weights and groups that cannot be, and for
             an objective that the family cannot be trained by.
     """
+    if "spread_floor" in options:
+        warn("spread_floor is called min_scale now.", DeprecationWarning)
+        min_scale = options.pop("spread_floor")
     objective = get_objective(objective)
     ensemble, hidden_sizes = (
         as_integer(ensemble, "ensemble"),
@@ -492,11 +414,7 @@ def fit_tabular(
             None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
         )
     _check_features(features, rows)
-    chosen = get_family(
-        family,
-        event_shape=tuple(y.shape[1:]),
-        **as_mapping(family_options, "family_options", "{'num_classes': 3}"),
-    )
+    chosen = _family(family, family_options, tuple(y.shape[1:]))
     if objective is not nll:  # which every family has
         check_objective(objective, chosen, tuple(y.shape[1:]))
     chosen.check_target(y)
@@ -514,21 +432,26 @@ def fit_tabular(
         members=len(held_out),
         hidden_sizes=hidden_sizes,
         bins=bins,
-        spread_floor=spread_floor,
+        min_scale=min_scale,
         encoded=encoded,
         weight=weight,
         generator=torch.Generator().manual_seed(seed),
     )
-    backbone, head = model.members.backbone, model.members.head
-    inputs, targets = model.standardise(features), model.standardise_target(y)
+    backbone, head = model.backbone, model.head
+    assert head is not None
+    inputs, targets = model.standardise(features), _standardised(model, y)
     _check_standardised(inputs, features, rows)
     backbone.fit(inputs, weight)
     _check_precision(chosen, targets, y, rows)
-    head.initialize(targets, weight=weight)
-    start_near_the_marginal_fit(head, _LEAST_SCALE if model.is_scaled else 0.0)
+    biases = head.fitted_biases(targets, {}, weight)
+    values = chosen.constrain(biases, head.links)
+    learned = {name: values[name] for name in biases}
+    model.baseline.start_at(chosen.unconstrain(learned, model.baseline.links))
+    head.start_at(biases)
+    start_near_the_marginal_fit(head, _LEAST_SCALE if head.is_standardised else 0.0)
     try:
         course = train(
-            model.members,
+            model,
             inputs,
             targets,
             held_out,
@@ -543,21 +466,36 @@ def fit_tabular(
         # a row of too narrow a spread, which other scores forgive, makes this factor large
         if objective is nll:
             _recalibrate(model, inputs, targets, held_out[0], weight)
-        model.members = model.members.only(-1)
+        model = model.only(-1)
     return model.eval(), course
 
 
+def _standardised(model: PredictiveModel, y: Tensor) -> Tensor:
+    """Targets as the networks learn them: in single precision, standardised where the family can be."""
+    assert model.head is not None
+    if model.head.is_standardised:
+        y = (y - model.target_loc) / model.target_scale
+    return y.float() if y.is_floating_point() else y
+
+
 def _recalibrate(
-    model: TabularModel, inputs: Tensor, targets: Tensor, held_out: Tensor, weight: Tensor | None
+    model: PredictiveModel,
+    inputs: Tensor,
+    targets: Tensor,
+    held_out: Tensor,
+    weight: Tensor | None,
 ) -> None:
-    """The factor for the spread, from the rows held out from the first member."""
+    """The factor for the scale, from the rows held out from the first member.
+
+    It is that of standardised targets, and the same in the units of the target.
+    """
+    assert model.head is not None
     with torch.no_grad():
-        dist = model.members(inputs)[0][held_out]
+        dist = model.head(model.backbone(inputs), standardised=True)[0][held_out]
     recalibration = _recalibration(dist)
     if recalibration is not None and bool(held_out.any()):
-        model.recalibration = recalibration.fit(
-            dist, targets[held_out], None if weight is None else weight[held_out]
-        )
+        rows = None if weight is None else weight[held_out]
+        model.recalibration = recalibration.fit(dist, targets[held_out], rows)
 
 
 def _held_out(
@@ -646,20 +584,9 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
         )
 
 
-def _is_real(support: constraints.Constraint) -> bool:
-    return _of_one(support) is constraints.real
-
-
-def _of_one(support: constraints.Constraint) -> constraints.Constraint:
-    """The support of one of several independent outputs."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
-
-
 def _recalibration(dist: Distribution) -> Recalibration | None:
     """The one number that mends the spread of such distributions and leaves them of their kind."""
     one = each_output(dist)
     if one.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
-    return ScaleCalibration() if _is_real(dist.support) or isinstance(one, VonMises) else None
+    return ScaleCalibration() if is_real(dist.support) or isinstance(one, VonMises) else None

@@ -18,6 +18,7 @@ __all__ = [
     "check_precision",
     "check_relative_spread",
     "in_other_units",
+    "is_real",
     "location_and_scale",
     "mean_and_std",
     "robust_units",
@@ -46,7 +47,7 @@ def why_not(family: Family, fixed: Mapping[str, Any]) -> str | None:
     Only real numbers can be moved and stretched: counts, proportions, directions and classes have
     an origin or a unit of their own.
     """
-    if not _is_real(family):
+    if not is_real(family.support):
         return (
             f"the targets of {family.name} ({family.domain}) have an origin or a unit of their own"
         )
@@ -206,7 +207,7 @@ def warn_of_dominant_rows(
     if found:
         robust = (
             ", or take a family that expects outliers, such as student_t"
-            if _is_real(family)
+            if is_real(family.support)
             else ""
         )
         warn(
@@ -222,11 +223,11 @@ def _can_be_dominated(family: Family) -> bool:
     is_half_line = hasattr(family.support, "lower_bound") and not hasattr(
         family.support, "upper_bound"
     )
-    return not expects_outliers and (is_half_line or _is_real(family))
+    return not expects_outliers and (is_half_line or is_real(family.support))
 
 
-def _is_real(family: Family) -> bool:
-    support = family.support
+def is_real(support: constraints.Constraint) -> bool:
+    """Whether targets, or each of several independent ones, are any real number."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     return support is constraints.real

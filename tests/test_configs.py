@@ -101,7 +101,7 @@ def test_regression_is_the_estimators_recipe_planned_for_the_rows(rows, tmp_path
     assert model.ensemble == estimator["ensemble"]
     assert tuple(backbone["hidden_sizes"]) == estimator["hidden_sizes"] == network["hidden_sizes"]
     assert (backbone["activation"], backbone["bins"]) == (network["activation"], network["bins"])
-    assert model.spread_floor == defaults(recipe.fit_tabular)["spread_floor"]
+    assert model.min_scale == defaults(recipe.fit_tabular)["min_scale"]
     [average] = config.trainer.callbacks
     assert average.init_args.decay == defaults(recipe.train)["average_decay"]
     schedule = model.scheduler["init_args"]

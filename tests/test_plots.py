@@ -22,10 +22,10 @@ def test_prediction_band_draws_the_quantiles_in_the_order_of_x():
     assert median.get_ydata().tolist() == [0.0, 1.0, 2.0]
     labels = [artist.get_label() for artist in ax.collections]
     assert labels == ["90 % interval", "50 % interval", "observed"]
-    wide = ax.collections[0].get_paths()[0].vertices
+    band = ax.collections[0].get_paths()[0].vertices
     lower, upper = dist.interval(0.9)
-    assert abs(wide[:, 1].min() - float(lower.min())) < 1e-5
-    assert abs(wide[:, 1].max() - float(upper.max())) < 1e-5
+    assert abs(band[:, 1].min() - float(lower.min())) < 1e-5
+    assert abs(band[:, 1].max() - float(upper.max())) < 1e-5
     plt.close(figure)
 
 
@@ -153,11 +153,11 @@ def test_bars_of_chance_end_inside_the_frame(shares):
 
 
 def test_no_legend_covers_a_point():
-    """Whether the spread is right, too small, too large or upside down; and wherever a worm goes."""
-    spread = torch.linspace(0.2, 1.0, 1000, dtype=torch.float64)
-    for error in (spread, 2 * spread, spread / 2, 1.2 - spread):
+    """For scales that are right, too small, too large or reversed, and for worms of any shape."""
+    std = torch.linspace(0.2, 1.0, 1000, dtype=torch.float64)
+    for error in (std, 2 * std, std / 2, 1.2 - std):
         figure = plt.figure(figsize=(5.6, 4.2), layout="constrained")
-        numbers = diagnostics.spread_skill(error, spread, 10)
+        numbers = diagnostics.spread_skill(error, std, 10)
         ax = plots.spread_skill(figure.add_subplot(), numbers, confidence=0.99, looks=10)
         assert not any(_covered(ax, numbers.spread, numbers.error))
     normal = dh.get_family("normal").distribution(loc=torch.zeros(1000), scale=1.0)

@@ -16,6 +16,7 @@ from disthead.data.encoder import (
     check_complete,
     check_finite,
     feature_names,
+    listed,
     numeric,
     state_of,
 )
@@ -132,6 +133,11 @@ class Columns:
             ValueError: for entries that are missing, unknown or of another kind, with their place.
         """
         check_entries(state, _ENTRIES, "columns")
+        names = [entry["name"] for entry in state["features"]]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"entry columns.features has two columns of one name: {listed(names)}."
+            )
         return cls(
             **{**state, "features": {entry["name"]: Column(**entry) for entry in state["features"]}}
         )

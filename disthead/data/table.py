@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["DataError", "as_declared", "check_names", "read_as_written", "read_table"]
 
 _COMPRESSED: dict[str, Callable[[Path], IO[bytes]]] = {
-    ".gz": gzip.open,
+    ".gz": gzip.open,  # type: ignore[dict-item]
     ".bz2": bz2.open,
     ".xz": lzma.open,
-}  # type: ignore[dict-item]
+}
 _SEPARATORS = (",", ";", "\t", "|")
 _TEXTS = (".csv", ".tsv", ".txt")
 _IN_PARTS: dict[str, Callable[[], Any]] = {

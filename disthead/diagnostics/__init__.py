@@ -1,4 +1,4 @@
-"""What is wrong with a forecast, in numbers: `disthead.plots` draws them."""
+"""What is wrong with a forecast, as numbers in frozen dataclasses; `disthead.plots` draws them."""
 
 from .bands import CoverageCurve, PITBand, chance_limit, coverage_curve, pit_band
 from .class_reliability import class_reliability

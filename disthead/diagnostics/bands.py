@@ -1,4 +1,4 @@
-"""How far frequencies stray by chance: bands for a histogram of the PIT and for a curve of coverages."""
+"""Bands of chance for histograms of the PIT and for coverage curves."""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +11,15 @@ __all__ = ["CoverageCurve", "PITBand", "chance_limit", "coverage_curve", "pit_ba
 
 @dataclass(frozen=True)
 class PITBand:
-    """A histogram of the PIT with the band in which a calibrated forecast stays.
+    """A histogram of the probability integral transform (PIT) with a simultaneous band.
 
     Attributes:
-        frequency: share of the rows in each bin, shape (bins,).
-        lower, upper: the same for all bins; all bins lie inside together with the probability
-            `confidence`.
-        count: rows.
-        confidence: of the band.
+        frequency: the share of the rows in each bin, shape (bins,).
+        lower: the lower end of the band, the same for all bins. If the forecast is calibrated, all
+            bins lie inside the band together with the probability `confidence`.
+        upper: the upper end of the band.
+        count: the number of rows.
+        confidence: the probability of the band.
     """
 
     frequency: Tensor
@@ -29,16 +30,24 @@ class PITBand:
 
     @property
     def outside(self) -> int:
-        """How many bins are outside the band."""
+        """The number of bins outside the band."""
         return int(((self.frequency < self.lower) | (self.frequency > self.upper)).sum())
 
 
 def pit_band(frequency: Tensor, count: float, confidence: float = 0.95) -> PITBand:
-    """The simultaneous band of a histogram of `count` PIT values, shares that sum to one in `frequency`, shape (bins,).
+    """A histogram of PIT values with its simultaneous band.
 
-    Each bin's count is binomial, 1 / bins +- z sqrt((1 - 1 / bins) / (bins count)), with z the
-    normal quantile for which all bins stay inside (Šidák 1967). Too wide for the non-randomised PIT
-    of counts, which strays less than a uniform sample.
+    Each bin's count is binomial; the band is 1 / bins +- z sqrt((1 - 1 / bins) / (bins count)),
+    with z the normal quantile for which all bins stay inside (Šidák 1967). It is too wide for the
+    non-randomised PIT of counts, which varies less than a uniform sample.
+
+    Args:
+        frequency: the share of the rows in each bin, shape (bins,), with the sum 1.
+        count: the number of rows.
+        confidence: the probability of the band.
+
+    Raises:
+        ValueError: unless `count` is positive.
 
     >>> band = pit_band(torch.tensor([0.1, 0.1, 0.2, 0.6]), count=1000)
     >>> band.outside
@@ -53,16 +62,17 @@ def pit_band(frequency: Tensor, count: float, confidence: float = 0.95) -> PITBa
 
 @dataclass(frozen=True)
 class CoverageCurve:
-    """How much of the data the central intervals of each level held.
+    """The coverage of central intervals by their level, with a simultaneous band.
 
     Attributes:
-        level: nominal, shape (L,).
-        coverage: observed, shape (L,).
-        standard_error: of the observed ones.
-        lower, upper: where all of a calibrated forecast's coverages lie together with the
-            probability `confidence`.
-        count: rows.
-        confidence: of the band.
+        level: nominal levels, shape (L,).
+        coverage: observed shares of the rows inside the intervals, shape (L,).
+        standard_error: of the observed coverages, shape (L,).
+        lower: the lower end of the band, shape (L,). If the forecast is calibrated, all coverages
+            lie inside the band together with the probability `confidence`.
+        upper: the upper end of the band, shape (L,).
+        count: the number of rows.
+        confidence: the probability of the band.
     """
 
     level: Tensor
@@ -77,11 +87,20 @@ class CoverageCurve:
 def coverage_curve(
     level: Tensor, coverage: Tensor, count: float, confidence: float = 0.95
 ) -> CoverageCurve:
-    """The coverages (L,) of central intervals at rising levels (L,) with their simultaneous band.
+    """The coverages of central intervals with their simultaneous band.
 
-    Coverages of one sample rise and fall together like a Brownian bridge; the band is level +- z
-    sqrt(level (1 - level) / count), with z the quantile, found by simulation, of the bridge's
-    largest standardised distance at these levels.
+    Coverages of one sample vary together like a Brownian bridge. The band is
+    level +- z sqrt(level (1 - level) / count), with z the quantile of the bridge's largest
+    standardised distance at these levels, by simulation.
+
+    Args:
+        level: nominal levels between 0 and 1, rising, shape (L,).
+        coverage: observed coverages, shape (L,).
+        count: the number of rows.
+        confidence: the probability of the band.
+
+    Raises:
+        ValueError: unless `count` is positive.
 
     >>> curve = coverage_curve(torch.tensor([0.5, 0.9]), torch.tensor([0.4, 0.8]), count=100)
     >>> (curve.coverage < curve.lower).tolist()
@@ -89,8 +108,8 @@ def coverage_curve(
     """
     _check_count(count)
     level, coverage = level.double().cpu(), coverage.double().cpu()
-    spread = (level * (1 - level) / count).sqrt()
-    half = _bridge_quantile(level, confidence) * spread
+    std = (level * (1 - level) / count).sqrt()
+    half = _bridge_quantile(level, confidence) * std
     error = (coverage * (1 - coverage) / count).clamp(min=0).sqrt()
     return CoverageCurve(
         level,
@@ -106,17 +125,17 @@ def coverage_curve(
 def chance_limit(
     variance: float, largest: float, confidence: float = 0.95, looks: int = 1
 ) -> float:
-    """How far the largest of `looks` means of bounded terms strays from its expectation by chance.
+    """The distance from its expectation that a mean of bounded terms exceeds by chance.
 
-    The solution d of d = z sqrt(variance + largest d / 3), with z the normal quantile for all looks
-    (Bonferroni): a normal limit that is cautious where few or rare terms count, after Bernstein's
-    inequality.
+    It is the solution d of d = z sqrt(variance + largest d / 3), with z the normal quantile for all
+    looks by Bonferroni's inequality: a normal limit that is wider where few or rare terms
+    contribute, after Bernstein's inequality.
 
     Args:
-        variance: of the mean.
-        largest: how far one term can move it.
-        confidence: that none of the looks goes beyond.
-        looks: how many means there are.
+        variance: the variance of the mean.
+        largest: the largest change of the mean by one term.
+        confidence: the probability that none of `looks` means exceeds the limit.
+        looks: the number of means.
 
     >>> round(chance_limit(0.09 / 10_000, 0.9 / 10_000), 4)  # of 10,000 rows nine in ten are inside
     0.0059

@@ -1,4 +1,4 @@
-"""Reliability of each of several classes, and of the worst of them."""
+"""The reliability of each class's probability, and a test of all of them."""
 
 import torch
 from torch import Tensor
@@ -19,19 +19,29 @@ def class_reliability(
     design_effect: float = 1.0,
     confidence: float = 0.9,
 ) -> tuple[list[Reliability], float]:
-    """The reliability of each class's probability, and the p-value of the worst of them, which allows for all looks.
+    """The reliability of each class's probability, and a p-value for all classes together.
 
-    Whole outcomes are simulated. Each class's miscalibration is set beside that of its simulations,
-    as a number of their standard deviations above their mean, and the largest of these numbers
-    beside the largest of each simulation.
+    Outcomes of all classes are simulated. Each class's miscalibration is standardised by mean and
+    standard deviation of its simulations, and the largest of these numbers is compared with the
+    largest one of each simulation, so that the p-value allows for several classes.
 
     Args:
         probs: class probabilities, shape (N, K).
         y: class indices, shape (N,).
-        resamples, generator, weight, design_effect, confidence: as of `reliability`.
+        resamples: the number of simulations.
+        generator: for the simulations, by default one with seed 0.
+        weight: of each row, positive, shape (N,), by default 1.
+        design_effect: as for `reliability`.
+        confidence: the probability of the bands, at each forecast by itself.
+
+    Returns:
+        The K reliabilities and the p-value.
+
+    Raises:
+        ValueError: for shapes that do not fit, or without rows.
 
     >>> probs = torch.tensor([[0.7, 0.2, 0.1]]).repeat(200, 1)
-    >>> parts, p_value = class_reliability(probs, torch.arange(200) % 3)  # each as often as the others
+    >>> parts, p_value = class_reliability(probs, torch.arange(200) % 3)  # all equally often
     >>> round(float(parts[0].recalibrated), 2), p_value
     (0.34, 0.005)
     """
@@ -55,15 +65,15 @@ def class_reliability(
             )
         )
         miscalibration = design_effect * _miscalibration(forecast, simulated, weight)
-        spread = miscalibration.std().clamp(min=1e-300)
-        own.append((parts[-1].miscalibration - miscalibration.mean()) / spread)
-        chance.append((miscalibration - miscalibration.mean()) / spread)
+        std = miscalibration.std().clamp(min=1e-300)
+        own.append((parts[-1].miscalibration - miscalibration.mean()) / std)
+        chance.append((miscalibration - miscalibration.mean()) / std)
     largest, of_chance = torch.stack(own).max(), torch.stack(chance).amax(0)
     return parts, (int((of_chance >= largest).sum()) + 1) / (resamples + 1)
 
 
 def _miscalibration(forecast: Tensor, outcome: Tensor, weight: Tensor | None) -> Tensor:
-    """How much lower the Brier score of the isotonic fit is, for each of several outcomes (S, N)."""
+    """The Brier score minus that of the isotonic fit, for each of several outcomes (S, N)."""
     order = forecast.argsort(stable=True)
     forecast, outcome = forecast[order], outcome[:, order]
     w = torch.ones_like(forecast) if weight is None else weight.to(forecast)[order]

@@ -1,4 +1,4 @@
-"""Correlations of several outputs' errors: those that occurred, and those that a joint distribution predicts."""
+"""Correlations of the errors of several outputs: observed ones and predicted ones."""
 
 import torch
 from torch import Tensor
@@ -11,20 +11,26 @@ from disthead.families.gaussian import Gaussian
 
 __all__ = ["error_correlation", "normal_residuals", "predicted_correlation"]
 
-_NUMBERS = 2**21  # drawn, where nothing exact is known
+_DRAWN_NUMBERS = 2**21  # where no exact correlation is known
 
 
 @torch.no_grad()
 def error_correlation(
     dist: Distribution, y: Tensor, generator: torch.Generator, weight: Tensor | None = None
 ) -> Tensor:
-    """Correlations (D, D) of the outputs' normal residuals Phi^-1(pit(y)), which have one spread whatever the row.
+    """The observed correlations of the outputs' normal residuals, shape (D, D) in float64.
+
+    The residuals Phi^-1(pit(y)) of a calibrated forecast have the standard deviation 1 in every
+    row. Source of the residuals: Dunn and Smyth 1996.
 
     Args:
-        dist: of vectors, batch_shape (N,).
+        dist: distributions of vectors, batch_shape (N,).
         y: targets, shape (N, *event_shape).
-        generator: of the randomised PIT of counts.
-        weight: of each row, shape (N,), 1 unless given.
+        generator: for the randomised PIT of counts.
+        weight: of each row, shape (N,), by default 1.
+
+    Raises:
+        NotImplementedError: for outputs without a PIT, such as unordered classes.
     """
     w = (
         torch.ones(len(y), dtype=torch.float64, device=y.device)
@@ -38,14 +44,24 @@ def error_correlation(
 def predicted_correlation(
     dist: Distribution, generator: torch.Generator, weight: Tensor | None = None
 ) -> Tensor:
-    """The correlations (D, D) of normal residuals that the forecasts of all rows together predict.
+    """The predicted correlations of the outputs' normal residuals, shape (D, D) in float64.
 
-    Exact where outputs are independent and where they are jointly normal, whose residuals have the
-    correlations of the outputs; else of about two million drawn numbers.
+    They are those of all rows together. They are exact for independent outputs, and for jointly
+    normal ones, whose residuals have the correlations of the outputs; else they are those of about
+    two million drawn numbers.
+
+    Args:
+        dist: distributions of vectors, batch_shape (N,).
+        generator: for the drawn numbers.
+        weight: of each row, shape (N,), by default 1.
+
+    Raises:
+        NotImplementedError: for outputs without a PIT, such as unordered classes.
 
     >>> from disthead import get_family
     >>> family = get_family("multivariate_normal", event_shape=(2,))
-    >>> dist = family.distribution(loc=torch.zeros(3, 2), scale_tril=torch.tensor([[1.0, 0.0], [0.6, 0.8]]))
+    >>> scale_tril = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    >>> dist = family.distribution(loc=torch.zeros(3, 2), scale_tril=scale_tril)
     >>> predicted_correlation(dist, torch.Generator())[0, 1]
     tensor(0.6000, dtype=torch.float64)
     """
@@ -59,25 +75,26 @@ def predicted_correlation(
     )
     covariance = _normal_covariance(dist)
     if covariance is not None:
-        spread = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-        correlation = covariance / (spread.unsqueeze(-1) * spread.unsqueeze(-2))
+        std = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+        correlation = covariance / (std.unsqueeze(-1) * std.unsqueeze(-2))
         return (w[:, None, None] * correlation).sum(0) / w.sum()
-    rows, total = (
-        dist.batch_shape.numel(),
-        torch.zeros(size + 1, size + 1, dtype=torch.float64, device=dist.device),
-    )
-    for one in draw(dist, max(2, _NUMBERS // max(1, rows * size)), generator):
-        total += _products(normal_residuals(dist, one, generator), w)
+    rows = dist.batch_shape.numel()
+    total = torch.zeros(size + 1, size + 1, dtype=torch.float64, device=dist.device)
+    for sample in draw(dist, max(2, _DRAWN_NUMBERS // max(1, rows * size)), generator):
+        total += _products(normal_residuals(dist, sample, generator), w)
     return _from_products(total)
 
 
 def normal_residuals(dist: Distribution, y: Tensor, generator: torch.Generator) -> Tensor:
-    """Phi^-1(pit(y)) of each output, shape (N, D)."""
-    each = dist.marginals
+    """The normal residuals Phi^-1(pit(y)) of each output, shape (N, D) in float64.
+
+    The arguments are those of `error_correlation`, and so is the NotImplementedError.
+    """
+    marginals = dist.marginals
     u = (
-        circular_pit(each, y)
-        if each.kind == "direction"
-        else each.pit(y, generator=generator).double()
+        circular_pit(marginals, y)
+        if marginals.kind == "direction"
+        else marginals.pit(y, generator=generator).double()
     ).flatten(1)
     return torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
 
@@ -97,5 +114,5 @@ def _products(values: Tensor, weight: Tensor) -> Tensor:
 def _from_products(total: Tensor) -> Tensor:
     mean = total[-1, :-1] / total[-1, -1]
     second = total[:-1, :-1] / total[-1, -1] - mean.outer(mean)
-    spread = second.diagonal().sqrt()
-    return second / spread.outer(spread)
+    std = second.diagonal().sqrt()
+    return second / std.outer(std)

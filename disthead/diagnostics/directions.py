@@ -1,4 +1,7 @@
-"""Probabilities on the circle: of arcs, and the PIT of directions of any kind, mixtures and ensembles among them."""
+"""Probabilities on the circle: of arcs, and the PIT of directions.
+
+They serve every distribution of directions, mixtures and ensembles included. Angles are in radians.
+"""
 
 import math
 from typing import Any
@@ -10,19 +13,28 @@ from disthead.distributions.base import Distribution
 
 __all__ = ["arc_probability", "arc_widths", "circular_pit"]
 
-_GRID = 720  # directions at which a density is looked at: every half degree
+_GRID = 720  # directions at which a density is evaluated: every half degree
 
 
 @torch.no_grad()
 def arc_probability(dist: Distribution, start: Tensor, end: Tensor) -> Tensor:
-    """P(Y on the arc that goes anticlockwise from `start` to `end`), of any distribution of directions, shape (N,).
+    """The probability of the arc that goes anticlockwise from `start` to `end`, in float64.
 
-    A cdf on a circle starts where it likes; its differences, whole turns apart, do not depend on
+    The cdf of a direction starts at an arbitrary angle; its differences modulo 1 do not depend on
     that. The probability of a mixture is the weighted sum over its components.
+
+    Args:
+        dist: distributions of directions, batch_shape (N,).
+        start: where the arcs begin, shape (N,).
+        end: where the arcs end, shape (N,).
+
+    Returns:
+        Probabilities of shape (N,).
 
     >>> from disthead import get_family
     >>> dist = get_family("von_mises").distribution(loc=torch.zeros(1), concentration=1.0)
-    >>> arc_probability(dist, torch.tensor([-torch.pi / 2]), torch.tensor([torch.pi / 2])).round(decimals=4)
+    >>> quarter = torch.tensor([torch.pi / 2])
+    >>> arc_probability(dist, -quarter, quarter).round(decimals=4)
     tensor([0.7805], dtype=torch.float64)
     """
     components: Any = getattr(dist, "components", None)
@@ -36,9 +48,10 @@ def arc_probability(dist: Distribution, start: Tensor, end: Tensor) -> Tensor:
 
 @torch.no_grad()
 def circular_pit(dist: Distribution, y: Tensor) -> Tensor:
-    """The probability of the arc from opposite the mean direction anticlockwise to y: uniform where the forecast is true.
+    """The PIT of directions y, shape (N,), counted anticlockwise from opposite the mean direction.
 
-    1/2 is where as much probability lies on the one side as on the other.
+    It is uniform on (0, 1) if the forecast is true; 1/2 is the direction with half the probability
+    on either side.
     """
     start = (dist.mean + 2 * math.pi) % (2 * math.pi) - math.pi  # opposite the mean direction
     return arc_probability(dist, start, y)
@@ -46,7 +59,11 @@ def circular_pit(dist: Distribution, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def arc_widths(dist: Distribution, level: float) -> Tensor:
-    """The length of what holds `level` of the directions: the central arc, or the set of highest density, shape (N,)."""
+    """The lengths of the sets of directions that have the probability `level`, shape (N,).
+
+    Of a mixture it is the set of highest density, to half a degree; of other distributions the
+    central arc.
+    """
     if getattr(dist, "components", None) is None:
         lower, upper = dist.interval(level)
         return (upper - lower).double() % (2 * math.pi)

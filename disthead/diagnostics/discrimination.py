@@ -1,4 +1,4 @@
-"""Does a probability tell events from non-events? The area under the ROC curve."""
+"""How well a probability separates events from non-events: the area under the ROC curve."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ __all__ = ["Discrimination", "discrimination"]
 
 @dataclass(frozen=True)
 class Discrimination:
-    """How well a probability ranks rows.
+    """The area under the ROC curve of a probability.
 
     Attributes:
-        auc: the probability that a row with the event has a higher forecast than one without: 1/2
-            is a random order.
+        auc: the probability that a row with the event has a higher forecast than one without it;
+            1/2 for a random order.
         standard_error: of `auc` (DeLong, DeLong and Clarke-Pearson 1988); nan with fewer than two
             rows of either kind.
-        events: how many rows had the event.
-        count: how many rows there were.
+        events: the number of rows with the event.
+        count: the number of rows.
     """
 
     auc: float
@@ -31,9 +31,15 @@ class Discrimination:
 def discrimination(
     forecast: Tensor, outcome: Tensor, weight: Tensor | None = None
 ) -> Discrimination:
-    """The area under the ROC curve of a probability (N,) for an event, 0 or 1 (N,), with weights (N,); ties count half.
+    """The area under the ROC curve of a probability; ties count half.
 
-    nan where all rows or none had the event.
+    It is nan if all rows had the event, or none. Source: Hanley and McNeil 1982; of the standard
+    error: DeLong, DeLong and Clarke-Pearson 1988.
+
+    Args:
+        forecast: probabilities of the event, shape (N,); only their order matters.
+        outcome: 0 or 1, shape (N,).
+        weight: of each row, shape (N,), by default 1.
 
     >>> discrimination(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])).auc
     0.75
@@ -49,7 +55,7 @@ def discrimination(
         w.new_zeros(len(values)).index_add(0, place, w * part) for part in (happened, ~happened)
     )
     positive, negative = with_event.sum(), without.sum()
-    # For each row, the share of the rows of the other kind that lie on the right side of it.
+    # for each value, the share of the rows of the other kind that are ordered correctly
     below = (without.cumsum(0) - 0.5 * without) / negative
     above = 1 - (with_event.cumsum(0) - 0.5 * with_event) / positive
     auc = (with_event * below).sum() / positive
@@ -60,9 +66,9 @@ def discrimination(
 
 def _variance(share: Tensor, weight: Tensor, mean: Tensor) -> Tensor:
     rows = len(share)
-    spread = (
+    total = (
         (weight * (share - mean)).square().sum() * rows / (rows - 1)
         if rows > 1
         else mean * torch.nan
     )
-    return spread / weight.sum().square()
+    return total / weight.sum().square()

@@ -1,4 +1,4 @@
-"""Observed against expected frequencies: of counts, of directions and of classes."""
+"""Observed and expected frequencies of counts, of directions and of classes."""
 
 import itertools
 import math
@@ -24,12 +24,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Rootogram:
-    """How often each count occurred, and how often the distributions expected it.
+    """Observed and expected frequencies of counts.
 
     Attributes:
-        first, last: the integers of each bar, both included, shape (B,).
-        observed, expected: rows with such counts, shape (B,).
-        standard_error: of the difference of the square roots, if the distributions are true.
+        first: the least count of each bar, shape (B,).
+        last: the greatest count of each bar, shape (B,).
+        observed: the number, or the total weight, of rows with such counts, shape (B,).
+        expected: that number as the distributions expect it, shape (B,).
+        standard_error: of the difference of the square roots, if the distributions are true, shape
+            (B,).
     """
 
     first: Tensor
@@ -43,16 +46,20 @@ class Rootogram:
 def rootogram(
     dist: Distribution, y: Tensor, bars: int = 40, weight: Tensor | None = None
 ) -> Rootogram:
-    """Observed and expected frequencies of counts, for a hanging rootogram; large counts share a bar.
+    """Observed and expected frequencies of counts, for a hanging rootogram.
 
-    The expected frequency of k is sum_i P(Y_i = k). On the square-root scale every bar strays
-    equally far by chance. Source: Kleiber and Zeileis 2016.
+    The expected frequency of k is sum_i P(Y_i = k). On the square-root scale all bars vary by
+    chance by about the same amount. Source: Kleiber and Zeileis 2016.
 
     Args:
-        dist: of a count, batch_shape (N,).
+        dist: distributions of a count, batch_shape (N,).
         y: counts, shape (N,).
-        bars: at most so many; the largest count decides how many integers each holds.
-        weight: of each row, shape (N,), 1 unless given.
+        bars: the greatest number of bars. The range of the counts decides how many integers share
+            one.
+        weight: of each row, shape (N,), by default 1.
+
+    Raises:
+        NotImplementedError: for distributions without a cdf.
 
     >>> from disthead import get_family
     >>> dist = get_family("poisson").distribution(rate=torch.full((4,), 1.0))
@@ -71,20 +78,21 @@ def rootogram(
         dist.cdf(last.reshape(column)).double() - dist.cdf((first - 1).reshape(column)).double()
     ).clamp(0, 1)
     expected = (w * mass).sum(1)
-    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations sqrt(n) strays no further than
-    # half the root of a row.
+    # var(sqrt(n)) is near var(n) / (4 E n); at small expectations the deviation of sqrt(n) is at
+    # most half the root of the largest weight
     error = 0.5 * ((w.square() * mass * (1 - mass)).sum(1) / expected.clamp(min=1e-300)).sqrt()
     return Rootogram(first, last, observed, expected, error.clamp(max=0.5 * float(w.max()) ** 0.5))
 
 
 @dataclass(frozen=True)
 class Rose:
-    """How often each sector of the circle was hit, and how often the distributions expected it.
+    """Observed and expected frequencies of directions by sector.
 
     Attributes:
         edges: of the sectors in radians, from -pi to pi, shape (S + 1,).
-        observed, expected: rows in each sector, shape (S,).
-        standard_error: of the observed ones, if the distributions are true.
+        observed: the number, or the total weight, of rows in each sector, shape (S,).
+        expected: that number as the distributions expect it, shape (S,).
+        standard_error: of the observed numbers, if the distributions are true, shape (S,).
     """
 
     edges: Tensor
@@ -95,7 +103,13 @@ class Rose:
 
 @torch.no_grad()
 def rose(dist: Distribution, y: Tensor, sectors: int = 16, weight: Tensor | None = None) -> Rose:
-    """Observed and expected frequencies of directions by sector; angles in radians from -pi to pi, weights (N,).
+    """Observed and expected frequencies of directions by sector.
+
+    Args:
+        dist: distributions of directions, batch_shape (N,).
+        y: directions in radians from -pi to pi, shape (N,).
+        sectors: the number of sectors of equal size.
+        weight: of each row, shape (N,), by default 1.
 
     >>> from disthead import get_family
     >>> dist = get_family("von_mises").distribution(loc=torch.zeros(8), concentration=1.0)
@@ -115,12 +129,12 @@ def rose(dist: Distribution, y: Tensor, sectors: int = 16, weight: Tensor | None
 
 @dataclass(frozen=True)
 class Confusion:
-    """Which class was predicted where which was true.
+    """A confusion matrix.
 
     Attributes:
-        count: rows by true class and predicted class, shape (K, K).
-        expected: rows by true class as the probabilities expect them, by predicted class, shape (K,
-            K).
+        count: the number, or the total weight, of rows by true class and predicted class, shape
+            (K, K).
+        expected: that number as the probabilities expect it, shape (K, K).
     """
 
     count: Tensor
@@ -128,18 +142,18 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """The share of the rows on the diagonal."""
+        """The share of the rows whose predicted class is true."""
         return float(self.count.diagonal().sum() / self.count.sum())
 
 
 @torch.no_grad()
 def confusion(probs: Tensor, y: Tensor, weight: Tensor | None = None) -> Confusion:
-    """The confusion matrix of the most probable classes, and the one that the probabilities themselves expect.
+    """The confusion matrix of the most probable classes, observed and expected.
 
     Args:
         probs: class probabilities, shape (N, K).
         y: class indices, shape (N,).
-        weight: of each row, shape (N,), 1 unless given.
+        weight: of each row, shape (N,), by default 1.
 
     >>> confusion(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1])).count.tolist()
     [[1.0, 0.0], [1.0, 0.0]]
@@ -164,16 +178,16 @@ def confusion(probs: Tensor, y: Tensor, weight: Tensor | None = None) -> Confusi
 
 @dataclass(frozen=True)
 class EventFrequency:
-    """How often an event happened in some of the rows, and how often it was predicted there.
+    """The observed and the predicted frequency of an event in a group of rows.
 
     Attributes:
-        label: of the rows.
-        event: what happened.
-        predicted: mean probability.
-        observed: share of the rows.
+        label: the name of the group.
+        event: the name of the event.
+        predicted: the mean probability.
+        observed: the share of the rows with the event.
         variance: of `observed`, if the probabilities are true.
-        largest: how far one row can be from its probability, in units of `observed`.
-        count: of independent rows of equal weight.
+        largest: the largest change of `observed` by one row.
+        count: the equivalent number of independent rows of equal weight.
     """
 
     label: str
@@ -194,17 +208,26 @@ def event_frequency(
     weight: Tensor | None = None,
     design_effect: float = 1.0,
 ) -> EventFrequency:
-    """The frequency of an event, 0 or 1 (N,), beside its probabilities (N,); weights (N,), and the design effect of clusters.
+    """The observed and the predicted frequency of an event.
 
-    >>> found = event_frequency("all", "rain", torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]))
-    >>> found.predicted, found.observed, found.variance
+    Args:
+        label: the name of the group of rows.
+        event: the name of the event.
+        probs: predicted probabilities, shape (N,).
+        happened: 0 or 1, shape (N,).
+        weight: of each row, shape (N,), by default 1.
+        design_effect: the factor by which clusters of rows enlarge the variance of means.
+
+    >>> result = event_frequency("all", "rain", torch.full((2,), 0.5), torch.ones(2))
+    >>> result.predicted, result.observed, result.variance
     (0.5, 1.0, 0.125)
     """
     probs, happened = probs.double(), happened.double()
     w = torch.ones_like(probs) if weight is None else weight.to(probs)
     w = w / w.sum()
     variance = float((w.square() * probs * (1 - probs)).sum()) * design_effect
-    # What one row may add, from the probability of what it lacks.
+    # the largest change by one row: its weight times the larger distance of 0 or 1 from its
+    # probability
     largest = float((w * torch.maximum(probs, 1 - probs)).max()) * design_effect
     count = float(1 / w.square().sum()) / design_effect
     return EventFrequency(

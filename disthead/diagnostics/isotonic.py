@@ -1,23 +1,25 @@
-"""Isotonic regression: the best fit that never falls, for means and for quantiles."""
+"""Isotonic regression, the best non-decreasing fit, for means and for quantiles."""
 
 import torch
 from torch import Tensor
 
 __all__ = ["isotonic_mean", "isotonic_quantile"]
 
-_ROUNDS = 64
+_MOST_PASSES = 64
 
 
 def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The non-decreasing values with the least weighted squared distance to `y`, by pooling adjacent violators.
+    """The non-decreasing values with the least weighted squared distance to `y`.
+
+    Neighbours that decrease have the same value in the solution, so that all decreasing runs are
+    pooled at once, in repeated passes. Source: pooling of adjacent violators, Ayer et al. 1955.
 
     Args:
-        y: values in the order in which the fit may not fall, shape (..., N); leading dimensions are
-            problems of their own.
-        weight: positive, shape (..., N), one unless given.
+        y: values in the order of the fit, shape (..., N); leading dimensions are separate problems.
+        weight: positive, shape (..., N), by default 1.
 
-    Neighbours that fall have the same value in the solution, whatever else is in it, so all falling
-    runs are pooled at once, round after round. Source: Ayer et al. 1955.
+    Returns:
+        The fit, with the shape and the dtype of y.
 
     >>> isotonic_mean(torch.tensor([1.0, 3.0, 2.0, 4.0]))
     tensor([1.0000, 2.5000, 2.5000, 4.0000])
@@ -35,12 +37,22 @@ def isotonic_mean(y: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 def isotonic_quantile(y: Tensor, level: float, weight: Tensor | None = None) -> Tensor:
-    """The non-decreasing values with the least pinball loss at `level` to `y`, shape (..., N); the lower ones among equals.
+    """The non-decreasing values with the least pinball loss at `level` to `y`.
 
-    Whether a value exceeds a threshold is an isotonic regression of 0 and 1; the values are found
-    by halving, which splits the rows into those below and those above, problems of their own.
-    Source: Jordan, Mühlemann and Ziegel 2022. `weight` is positive, shape (..., N), one unless
-    given.
+    Among solutions with equal loss it is the lowest. Whether the solution exceeds a threshold is an
+    isotonic regression of 0 and 1; bisection of the threshold splits the rows into those below and
+    those above, which are separate problems. Source: Jordan, Mühlemann and Ziegel 2022.
+
+    Args:
+        y: values in the order of the fit, shape (..., N); leading dimensions are separate problems.
+        level: of the quantile, between 0 and 1.
+        weight: positive, shape (..., N), by default 1.
+
+    Returns:
+        The fit, with the shape and the dtype of y.
+
+    Raises:
+        ValueError: unless 0 < level < 1.
 
     >>> isotonic_quantile(torch.tensor([1.0, 5.0, 2.0, 3.0, 9.0]), 0.5)
     tensor([1., 2., 2., 3., 9.])
@@ -61,7 +73,7 @@ def isotonic_quantile(y: Tensor, level: float, weight: Tensor | None = None) -> 
     )
     while bool((first < last).any()):
         middle = (first + last) // 2
-        # The rows of a problem share `first` and `last`, so that these tell the problems apart.
+        # the rows of a problem share `first` and `last`, so that these identify the problem
         above = (rank > middle).double()
         beyond = _pool(above, w, _runs(problem, first)) > 1 - level + 1e-12
         first, last = (
@@ -78,11 +90,11 @@ def _runs(*labels: Tensor) -> Tensor:
 
 
 def _pool(y: Tensor, weight: Tensor, problem: Tensor) -> Tensor:
-    """Isotonic means within each problem, a label that is constant along runs of the rows; double precision."""
+    """Isotonic means within each problem, whose label is constant along runs of rows."""
     weight = weight.double()
     total = y.double() * weight
     block = torch.arange(len(y), device=y.device)  # the block of each row
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_PASSES):
         mean = total / weight
         falls = (mean[1:] <= mean[:-1]) & (problem[1:] == problem[:-1])
         if not bool(falls.any()):
@@ -102,8 +114,8 @@ def _sum_runs(values: Tensor, start: Tensor) -> Tensor:
 def _pool_one_by_one(
     total: list[float], weight: list[float], problem: list[int], device: torch.device
 ) -> Tensor:
-    """The rest of the work for orders that pool one block a round: linear in the number of blocks."""
-    blocks: list[list] = []  # sum, weight, problem, how many
+    """The remaining work where each pass pools few blocks, in linear time."""
+    blocks: list[list] = []  # sum, weight, problem, number of former blocks
     for new in zip(total, weight, problem, strict=True):
         block = [*new, 1]
         while (

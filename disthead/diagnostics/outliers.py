@@ -1,4 +1,4 @@
-"""Rows whose outcome is further out than chance allows: how improbable the forecast holds anything as extreme."""
+"""Rows whose outcome is more extreme than chance allows under the forecast."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ __all__ = ["Outliers", "least_tail_log_prob", "tail_log_prob"]
 
 @dataclass(frozen=True)
 class Outliers:
-    """The rows that are further out than any of `count` rows should be.
+    """The rows that are more extreme than any of `count` rows should be.
 
     Attributes:
-        rows: (row, words) of those that are named, the worst first; rows count from 0.
-        total: how many there are.
-        least: the logarithm of the least probability of all rows.
-        count: how many rows were looked at.
+        rows: pairs of index and description of the worst of them, the most extreme first.
+        total: the number of such rows.
+        least: the least `tail_log_prob` of all rows.
+        count: the number of all rows.
     """
 
     rows: tuple[tuple[int, str], ...]
@@ -32,11 +32,18 @@ class Outliers:
 
 @torch.no_grad()
 def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
-    """log of the probability of an outcome as far out as y, or further, if the forecast is true, shape (N,).
+    """The log probability of an outcome at least as extreme as y under the forecast, shape (N,).
 
-    Of one ordered number twice the smaller of P(Y <= y) and P(Y >= y), of directions the same on
-    either way round from opposite the mean; of classes the probability of all classes that are no
-    more probable than y, and of rankings the same for the item that came first.
+    For one ordered number the probability is twice the smaller of P(Y <= y) and P(Y >= y); for
+    directions the same with the circular PIT. For classes it is the probability of all classes that
+    are no more probable than y, and for rankings the same for the item ranked first.
+
+    Args:
+        dist: distributions with batch_shape (N,).
+        y: targets of shape (N,), rankings of shape (N, items).
+
+    Raises:
+        NotImplementedError: for distributions without a cdf or class probabilities.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
@@ -58,7 +65,9 @@ def tail_log_prob(dist: Distribution, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def least_tail_log_prob(dist: Distribution) -> float:
-    """The least `tail_log_prob` that any outcome of any row can have: of numbers, counts and directions as good as none.
+    """The least `tail_log_prob` that any outcome of any row can have.
+
+    It is -inf unless the outcomes are classes or rankings.
 
     >>> from disthead import get_family
     >>> least_tail_log_prob(get_family("bernoulli").distribution(probs=torch.full((3,), 0.5)))
@@ -69,7 +78,7 @@ def least_tail_log_prob(dist: Distribution) -> float:
 
 
 def _event_probs(dist: Distribution) -> Tensor | None:
-    """Of the classes, or of the items to come first, (N, K); None of what is no event."""
+    """Probabilities of the classes, or of the item ranked first, (N, K); None for other kinds."""
     if dist.kind == "ranking":
         return dist.top1.double()
     return class_probs(dist, torch.float64) if dist.kind in CLASSES else None

@@ -1,4 +1,4 @@
-"""Reliability diagrams by isotonic regression, and what they say about a score: CORP."""
+"""CORP: reliability diagrams by isotonic regression, and the decomposition of a score."""
 
 from dataclasses import dataclass
 
@@ -15,26 +15,27 @@ __all__ = ["Reliability", "exceedance_reliability", "quantile_reliability", "rel
 
 @dataclass(frozen=True)
 class Reliability:
-    """What a forecast should have said, against what it said: `score = miscalibration - discrimination + uncertainty`.
+    """A reliability diagram, with score = miscalibration - discrimination + uncertainty.
 
     Attributes:
-        forecast: the forecasts that occur, rising, shape (K,).
-        count: how many rows had each.
-        recalibrated: the isotonic fit at each: the frequency, or the quantile, of what happened. On
-            the diagonal where calibrated.
-        lower, upper: where `confidence` of the fits lie, for each forecast, if the forecast is
-            calibrated.
-        score: mean Brier score (y - p)^2 of probabilities, mean pinball loss of quantiles.
-        miscalibration: how much lower the score of the recalibrated forecast is; 0 is best.
-        discrimination: how much lower that is than the score of one constant forecast; large is
-            good.
-        uncertainty: the score of the best constant forecast, which the data alone decide.
-        p_value: of the hypothesis that the forecast is calibrated: how often its miscalibration by
-            chance is as large.
+        forecast: the distinct forecasts, rising, shape (K,).
+        count: the number of rows with each forecast, shape (K,).
+        recalibrated: the isotonic fit at each forecast, the frequency or the quantile of the
+            outcomes, shape (K,). It equals the forecast if that is calibrated.
+        lower: the lower end of the band that holds each fit by itself with the probability
+            `confidence` if the forecast is calibrated, shape (K,).
+        upper: the upper end of the band, shape (K,).
+        score: the mean Brier score (y - p)^2 of probabilities, or mean pinball loss of quantiles.
+        miscalibration: the score minus that of the recalibrated forecast; 0 is best.
+        discrimination: the score of the best constant forecast minus that of the recalibrated one;
+            large is good.
+        uncertainty: the score of the best constant forecast, which depends on the data alone.
+        p_value: of the hypothesis that the forecast is calibrated, by simulation of its
+            miscalibration; nan without simulations.
         level: of a quantile; None for probabilities.
-        confidence: of the band.
-        chance: the miscalibration that a calibrated forecast exceeds by chance once in a hundred
-            times; nan without simulations.
+        confidence: the probability of the band.
+        chance: the miscalibration that a calibrated forecast exceeds by chance in 1 % of the
+            simulations; nan without simulations.
     """
 
     forecast: Tensor
@@ -67,29 +68,28 @@ def reliability(
 ) -> Reliability:
     """The CORP reliability diagram of probabilities, or of quantiles at `level`.
 
-    The recalibrated forecast is the isotonic regression of the outcomes on the forecasts: no bins
-    to choose, and the parts of the score add up exactly. The band holds the fits of simulated
-    outcomes for which the forecast is right. Sources: Dimitriadis, Gneiting and Jordan 2021; for
-    quantiles Gneiting and Resin 2023.
+    The recalibrated forecast is the isotonic regression of the outcomes on the forecasts, so that
+    there are no bins to choose and the parts of the score add up exactly. The band holds the fits
+    of simulated outcomes under a calibrated forecast. Sources: Dimitriadis, Gneiting and Jordan
+    2021; for quantiles Gneiting and Resin 2023.
 
     Args:
         forecast: probabilities of the event, or quantiles, shape (N,).
-        outcome: 0 or 1, or numbers, shape (N,).
-        level: of the quantile; None for probabilities.
-        resamples: how many simulations make the band and the p-value; 0 for none (NaN).
-        confidence: of the band, at each forecast by itself.
-        generator: of the simulation; seed 0 unless given.
-        simulated: outcomes (resamples, N) drawn from the forecast distributions. Unless given,
-            events are drawn with their probability, and numbers as quantile + a residual of any
-            row, moved so that the quantile is right.
-        weight: of each row, positive, shape (N,), 1 unless given.
-        design_effect: how much more variable means are than those of independent rows, as clusters
-            make them: the simulated rows are independent, and what chance does grows by this
-            factor.
+        outcome: 0 or 1, or numbers in the units of the quantiles, shape (N,).
+        level: of the quantile, between 0 and 1; None for probabilities.
+        resamples: the number of simulations for the band and the p-value; 0 for none.
+        confidence: the probability of the band, at each forecast by itself.
+        generator: for the simulations, by default one with seed 0.
+        simulated: outcomes drawn from the forecast distributions, shape (resamples, N). By default,
+            events are drawn with their probability, and numbers as the quantile plus a residual of
+            a random row, shifted so that the quantile is right.
+        weight: of each row, positive, shape (N,), by default 1.
+        design_effect: the factor by which clusters of rows enlarge the variance of means. The
+            simulated rows are independent, and what they yield is enlarged by this factor.
 
     Raises:
-        ValueError: for shapes that do not fit, no rows, probabilities outside [0, 1] or outcomes
-            other than 0 and 1.
+        ValueError: for shapes that do not fit, no rows, numbers that are not finite, a level
+            outside (0, 1), probabilities outside [0, 1] or events other than 0 and 1.
 
     >>> result = reliability(torch.tensor([0.2, 0.2, 0.8, 0.8]), torch.tensor([0, 1, 1, 1]))
     >>> result.recalibrated
@@ -129,9 +129,8 @@ def reliability(
         )
         if design_effect != 1:
             lower, upper = (values + design_effect**0.5 * (end - values) for end in (lower, upper))
-            lower, upper = (
-                (lower.clamp(0, 1), upper.clamp(0, 1)) if level is None else (lower, upper)
-            )
+            if level is None:
+                lower, upper = lower.clamp(0, 1), upper.clamp(0, 1)
         chance = design_effect * (score(forecast, draws) - score(fits[:, place], draws))
         p_value = (int((chance >= own - best).sum()) + 1) / (len(draws) + 1)
         limit = float(chance.quantile(0.99))
@@ -160,7 +159,18 @@ def exceedance_reliability(
     generator: torch.Generator | None = None,
     **options,
 ) -> Reliability:
-    """The reliability of the probabilities P(Y > threshold), for a distribution of numbers; options as of `reliability`.
+    """The reliability of the probabilities P(Y > threshold), for distributions of numbers.
+
+    Args:
+        dist: distributions of one ordered number, batch_shape (N,).
+        y: targets, shape (N,).
+        threshold: in the units of y.
+        generator: for the simulations, by default one with seed 0.
+        options: further arguments of `reliability`.
+
+    Raises:
+        ValueError: as `reliability`.
+        NotImplementedError: for distributions without a cdf.
 
     >>> from disthead import get_family
     >>> dist = get_family("poisson").distribution(rate=torch.tensor([1.0, 9.0]))
@@ -182,7 +192,21 @@ def quantile_reliability(
     generator: torch.Generator | None = None,
     **options,
 ) -> Reliability:
-    """The reliability of the predicted quantiles at `level`; the band comes from outcomes drawn from `dist`.
+    """The reliability of the predicted quantiles at `level`.
+
+    The simulated outcomes of the band are drawn from `dist`.
+
+    Args:
+        dist: distributions of one ordered number, batch_shape (N,).
+        y: targets, shape (N,).
+        level: of the quantiles, between 0 and 1.
+        resamples: the number of simulations; 0 for none.
+        generator: for the simulations, by default one with seed 0.
+        options: further arguments of `reliability`.
+
+    Raises:
+        ValueError: as `reliability`.
+        NotImplementedError: for distributions without quantiles.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.tensor([1.0, 9.0]), scale=1.0)
@@ -203,8 +227,8 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
     if forecast.ndim != 1 or forecast.shape != outcome.shape or not len(forecast):
         raise ValueError(
             "forecast and outcome must be of one shape (N,) with N > 0, got "
-            f"{tuple(forecast.shape)} and "
-            f"{tuple(outcome.shape)}. Flatten them, or drop a last dimension of one by squeeze(-1)."
+            f"{tuple(forecast.shape)} and {tuple(outcome.shape)}. Flatten them, or drop a last "
+            "dimension of one by squeeze(-1)."
         )
     if level is not None and not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, such as 0.9, got {level}.")
@@ -216,14 +240,14 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
         outside = (forecast < 0) | (forecast > 1)
         if outside.any():
             raise ValueError(
-                f"forecast must hold probabilities, got {locate(outside, forecast)}. Give `level` "
-                "for quantiles."
+                f"forecast must hold probabilities, got {locate(outside, forecast)}. "
+                "Give `level` for quantiles."
             )
         other = (outcome != 0) & (outcome != 1)
         if other.any():
             raise ValueError(
-                f"outcome must be 0 or 1 for probabilities, got {locate(other, outcome)}. Give "
-                "`level` for quantiles."
+                f"outcome must be 0 or 1 for probabilities, got {locate(other, outcome)}. "
+                "Give `level` for quantiles."
             )
     return forecast, outcome
 
@@ -231,15 +255,22 @@ def _checked(forecast: Tensor, outcome: Tensor, level: float | None) -> tuple[Te
 def isotonic_fit(
     y: Tensor, place: Tensor, count: Tensor, weight: Tensor, level: float | None
 ) -> Tensor:
-    """The isotonic fit at each distinct forecast, of outcomes (..., N) in the order of the forecasts."""
+    """The isotonic fit at each distinct forecast, shape (..., K).
+
+    Args:
+        y: outcomes in the order of the forecasts, shape (..., N).
+        place: the index of each row's forecast among the distinct ones, shape (N,).
+        count: the number of rows with each distinct forecast, shape (K,).
+        weight: of each row, shape (N,).
+        level: of a quantile; None for means.
+    """
     if level is None:
         total = weight.new_zeros(len(count)).index_add(0, place, weight)
         sums = y.new_zeros(*y.shape[:-1], len(count)).index_add(-1, place, weight * y)
         return isotonic_mean(sums / total, total)
     if len(count) == len(place):
         return isotonic_quantile(y, level, weight)
-    # Rows with one forecast have one value: the fit of rows in falling order cannot but make them
-    # equal.
+    # rows with equal forecasts must have equal values, which the fit of rows in falling order has
     falling = y.argsort(dim=-1, descending=True, stable=True)
     within = falling.gather(
         -1, place.expand(y.shape).gather(-1, falling).argsort(dim=-1, stable=True)
@@ -261,6 +292,11 @@ def _constant(outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
 
 
 def mean_score(forecast: Tensor, outcome: Tensor, weight: Tensor, level: float | None) -> Tensor:
+    """The weighted mean Brier score of probabilities, or pinball loss of quantiles, shape (...).
+
+    `forecast` and `outcome` broadcast to shape (..., N), and `weight` has shape (N,); `level` is
+    that of the quantiles, or None for probabilities.
+    """
     error = outcome - forecast
     score = error.square() if level is None else torch.maximum(level * error, (level - 1) * error)
     return (weight * score).sum(-1) / weight.sum()

@@ -1,4 +1,4 @@
-"""A bounded sample of the rows of a stream, for pictures that need rows."""
+"""A bounded random sample of the rows of a stream, for diagnostics that need single rows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Reservoir", "concatenate", "flatten"]
 
 
 def flatten(dist: Distribution) -> Distribution:
-    """The same distributions with all batch dimensions as one, rows first to last."""
+    """The same distributions with all batch dimensions flattened into one, in their order."""
     dims = len(dist.batch_shape)
     if dims == 1:
         return dist
@@ -20,7 +20,7 @@ def flatten(dist: Distribution) -> Distribution:
 
 
 def concatenate(parts: list[Distribution]) -> Distribution:
-    """Distributions of one kind, each with batch_shape (N_k,), as one with the rows of all.
+    """The rows of distributions of one family, each with batch_shape (N_k,), as one distribution.
 
     >>> from disthead import get_family
     >>> rate = get_family("exponential").distribution
@@ -42,10 +42,10 @@ def concatenate(parts: list[Distribution]) -> Distribution:
 
 
 class Reservoir:
-    """A random sample of at most `size` rows of a stream, every row with the same chance; all of them while there are fewer.
+    """A random sample of at most `size` rows of a stream, all rows with the same probability.
 
-    Each row draws a random number and those with the least ones stay, in the order in which they
-    came.
+    Each row draws a random number, and the rows with the smallest numbers are kept, in the order of
+    the stream.
 
     >>> reservoir = Reservoir(size=3)
     >>> for k in range(5):
@@ -61,11 +61,11 @@ class Reservoir:
         self._parts: list[tuple[tuple, dict[str, Tensor], Tensor]] = []
 
     def add(self, *dists: Distribution | None, **columns: Tensor) -> None:
-        """Rows of a batch: distributions with batch_shape (N,) and tensors (N, ...)."""
+        """Add the rows of a batch: distributions with batch_shape (N,) and tensors (N, ...)."""
         rows = len(next(iter(columns.values())))
         self.seen += rows
         key = torch.rand(rows, generator=self._generator, dtype=torch.float64)
-        if len(self._key) == self.size:  # only those that displace a row are worth a copy
+        if len(self._key) == self.size:  # only rows that displace others are copied
             chosen = (key < self._key.max()).nonzero().squeeze(-1)
         else:
             chosen = torch.arange(rows)
@@ -96,9 +96,9 @@ class Reservoir:
         )
 
     def column(self, name: str) -> Tensor:
-        """The values kept of a column."""
+        """The values of the kept rows in a column, shape (kept, ...)."""
         return torch.cat([columns[name] for _, columns, _ in self._parts])
 
     def dist(self, index: int = 0) -> Distribution:
-        """The distributions kept, of the first or another model."""
+        """The distributions of the kept rows, of the model with this index, batch_shape (kept,)."""
         return concatenate([dists[index] for dists, _, _ in self._parts])

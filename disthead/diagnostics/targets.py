@@ -1,4 +1,4 @@
-"""Targets that fool a density: values that repeat, on which a density can grow without bound."""
+"""Targets with repeated values, at which a density can grow without bound."""
 
 from dataclasses import dataclass
 
@@ -9,31 +9,30 @@ from disthead.families.family import families
 
 __all__ = ["TargetCheck", "TargetWarning", "check_continuous_target"]
 
-_LEAST_ROWS = 30  # with fewer, a repeated value is no evidence
-# as many as grades, ages and small counts take, and each of them often
+_LEAST_ROWS = 30  # with fewer rows a repeated value is no evidence
+# as many values as grades, ages and small counts take, and rows of each on average
 _FEW_VALUES, _ROWS_PER_VALUE = 50, 20
-_ATOM = 0.01  # of the rows: fewer hardly move a mean log-likelihood
-# how many such values rounding may be expected to make: people like some digits more than others
-_BY_CHANCE = 1e-5
+_ATOM_SHARE = 0.01  # of the rows; fewer hardly change a mean log-likelihood
+_ATOMS_BY_CHANCE = 1e-5  # expected number, allowing for preferred digits of rounded values
 _NEIGHBOURS = 5  # on either side
-_TIMES = 4  # that a value without a grid occurs, on average
+_DUPLICATES = 4  # average number of occurrences of values that were not rounded
 
 
 class TargetWarning(UserWarning):
-    """A target on which the likelihood of a continuous family says little."""
+    """The target has repeated values, so that the likelihood of a continuous family says little."""
 
 
 @dataclass(frozen=True)
 class TargetCheck:
-    """What repeats in a target.
+    """The repeated values of a target.
 
     Attributes:
-        rows: how many targets there are.
-        distinct: how many different values.
-        atoms: values that repeat far more than those around them, with their counts, the most
+        rows: the number of targets.
+        distinct: the number of distinct values.
+        atoms: values that occur far more often than those around them, with their counts, the most
             frequent first.
-        messages: what is wrong and what would be honest, to be read after "y has"; none where a
-            density is honest.
+        messages: problems and families that fit, as texts that follow "y has"; empty if a density
+            is a proper model.
     """
 
     rows: int
@@ -43,24 +42,23 @@ class TargetCheck:
 
 
 def check_continuous_target(y: Tensor) -> TargetCheck:
-    """Whether a density is an honest model of the targets, before it is trained.
+    """Check whether a density is a proper model of the targets.
 
-    Where a value occurs again and again, a density that puts a narrow peak on it gets any
-    likelihood it likes: its spread and its negative log-likelihood say nothing then. Three things
-    are looked for:
+    A density with a narrow peak on a value that occurs often can have any likelihood, so that its
+    scale and its negative log-likelihood say nothing. The check looks for
 
-    - few values: at most 50 different ones, each in 20 rows on average (grades, counts);
-    - atoms: a value in at least 1 % of the rows that rounding does not explain. If it occurred as
-      often as the five values on either side of it do on average, one so frequent would be a matter
-      of chance (a Poisson count) in fewer than one in 100,000 such targets. An atom on an edge is
-      what a limit of the measurement leaves behind;
-    - duplicates: each value 4 times on average, though they have too many digits to have been
-      rounded.
+    - few values: at most 50 distinct ones, each in 20 rows on average (grades, counts);
+    - atoms: values in at least 1 % of the rows that rounding does not explain. If such a value were
+      as frequent as the five values on either side are on average, its count (a Poisson variable)
+      would occur by chance in fewer than one in 100,000 such targets. An atom at the least or the
+      greatest value may come from a limit of the measurement;
+    - duplicates: distinct values that occur 4 times on average, though they have too many digits to
+      have been rounded.
 
-    Fewer than 30 rows are too few to tell, and nothing is said of them.
+    Fewer than 30 rows are never reported.
 
     Args:
-        y: targets (N,), finite.
+        y: finite targets, shape (N,).
 
     Raises:
         ValueError: for targets of another shape.
@@ -70,8 +68,8 @@ def check_continuous_target(y: Tensor) -> TargetCheck:
     """
     if y.ndim != 1:
         raise ValueError(
-            f"y must have the shape (rows,), got {tuple(y.shape)}. Check one target "
-            "after the other."
+            f"y must have the shape (rows,), got {tuple(y.shape)}. "
+            "Check one target after the other."
         )
     values, counts = y.detach().cpu().double().unique(return_counts=True)
     rows, distinct = len(y), len(values)
@@ -81,12 +79,11 @@ def check_continuous_target(y: Tensor) -> TargetCheck:
         return TargetCheck(rows, distinct, (), (_few(values, rows),))
     atoms = _atoms(values, counts, rows)
     messages = [_about_atom(value, count, rows, values) for value, count in atoms[:3]]
-    if rows >= _TIMES * distinct and not _is_rounded(values):
+    if rows >= _DUPLICATES * distinct and not _is_rounded(values):
         messages.append(
             f"only {distinct} different values in {rows} rows, with too many digits to have been "
-            "rounded: each occurs "
-            f"{rows / distinct:.1f} times. Look for rows that were copied; a density may peak on "
-            "each of them."
+            f"rounded: each occurs {rows / distinct:.1f} times. Look for rows that were copied; "
+            "a density may peak on each of them."
         )
     return TargetCheck(rows, distinct, atoms, tuple(messages))
 
@@ -102,13 +99,14 @@ def _atoms(values: Tensor, counts: Tensor, rows: int) -> tuple[tuple[float, int]
         number[:-lag] += 1
     # P(Poisson >= count), for all values
     by_chance = torch.special.gammainc(count, near / number) * len(count)
-    found = ((count >= _ATOM * rows) & (by_chance < _BY_CHANCE)).nonzero().flatten()
-    found = found[counts[found].argsort(descending=True, stable=True)]
-    return tuple(zip(values[found].tolist(), counts[found].tolist(), strict=True))
+    is_atom = (count >= _ATOM_SHARE * rows) & (by_chance < _ATOMS_BY_CHANCE)
+    values, counts = values[is_atom], counts[is_atom]
+    order = counts.argsort(descending=True, stable=True)
+    return tuple(zip(values[order].tolist(), counts[order].tolist(), strict=True))
 
 
 def _is_rounded(values: Tensor) -> bool:
-    """Whether all are multiples of a power of ten, in at most five digits."""
+    """Whether all values are multiples of a power of ten, with at most five digits."""
     for digits in range(7):
         scaled = values * 10**digits
         if scaled.abs().max() >= 2e5:
@@ -129,13 +127,11 @@ def _few(values: Tensor, rows: int) -> str:
     if len(values) == 1:
         return (
             f"only one value, {shown}, in all {rows} rows: there is nothing to learn, and a "
-            "density puts a narrow peak on it, "
-            "so its likelihood says nothing."
+            "density puts a narrow peak on it, so its likelihood says nothing."
         )
     return (
         f"only {len(values)} different values ({shown}) in {rows} rows: a density can put a "
-        "narrow peak on each, so its "
-        f"likelihood says nothing. Honest families here: {honest}."
+        f"narrow peak on each, so its likelihood says nothing. Honest families here: {honest}."
     )
 
 
@@ -153,8 +149,8 @@ def _about_atom(value: float, count: int, rows: int, values: Tensor) -> str:
     )
     return (
         f"{value:g}{place}{',' * bool(edge)} in {count} of {rows} rows, far more often than the "
-        "values around it: a density can "
-        f"put a narrow peak there, which likelihoods reward. {remedy}"
+        "values around it: a density can put a narrow peak there, which likelihoods reward. "
+        f"{remedy}"
     )
 
 

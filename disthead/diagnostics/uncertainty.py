@@ -1,4 +1,4 @@
-"""Does the predicted spread tell good predictions from bad ones, and how wide is it?"""
+"""How well predicted uncertainty separates good predictions from bad ones, and how large it is."""
 
 import math
 from dataclasses import dataclass
@@ -21,16 +21,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sparsification:
-    """The mean error of what is left when the most uncertain rows are dropped.
+    """The mean error of the remaining rows when the most uncertain ones are dropped.
 
     Attributes:
-        dropped: share of the rows, from 0 to below 1, shape (P,).
-        error: when those with the largest predicted uncertainty go first, shape (P,).
-        oracle: when those with the largest error go first: no order does better.
-        random: when any go: the mean error.
-        gain: area between random and error over area between random and oracle: 1 is perfect, 0 is
-            a random order.
-        standard_error: of the gain of a random order: what chance does.
+        dropped: the share of dropped rows, from 0 to below 1, shape (P,).
+        error: the error when rows with the largest predicted uncertainty are dropped first, shape
+            (P,).
+        oracle: the error when rows with the largest error are dropped first, which is the best
+            order, shape (P,).
+        random: the error when any rows are dropped, which is the mean error.
+        gain: the area between `random` and `error` divided by that between `random` and `oracle`;
+            1 is the best order, 0 a random one.
+        standard_error: of the gain of a random order.
     """
 
     dropped: Tensor
@@ -45,13 +47,19 @@ class Sparsification:
 def sparsification(
     error: Tensor, uncertainty: Tensor, points: int = 50, weight: Tensor | None = None
 ) -> Sparsification:
-    """The sparsification curve of errors (N,), zero or more, by a predicted uncertainty (N,), with weights (N,).
+    """The sparsification curve of errors by a predicted uncertainty.
 
-    Rows of equal uncertainty share their mean error, so that a constant one drops rows at random.
-    Source: Ilg et al. 2018.
+    Rows of equal uncertainty share their mean error, so that a constant uncertainty drops rows at
+    random. Source: Ilg et al. 2018.
 
-    >>> result = sparsification(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3]))
-    >>> result.gain
+    Args:
+        error: errors of at least 0, shape (N,).
+        uncertainty: in any unit, since only its order matters, shape (N,).
+        points: the greatest number of points of the curve.
+        weight: of each row, shape (N,), by default 1.
+
+    >>> error, uncertainty = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3])
+    >>> sparsification(error, uncertainty).gain
     1.0
     """
     error, uncertainty = error.double(), uncertainty.double()
@@ -68,11 +76,11 @@ def sparsification(
     mean = float((w * error).mean())
     worth = float((w[ideal] * (mean - best)).sum())
     gain = float((w[order] * (mean - remaining)).sum()) / worth if worth > 0 else 0.0
-    # The gain is a linear rank statistic: the sum of a_r w_(r) e_(r) with a_r = sum_{k >= r} w_k /
-    # kept_k, less its mean, 1.
+    # up to a factor the gain is a linear rank statistic, the sum over r of (1 - a_r) w_r e_r, where
+    # a_r = sum_{k >= r} w_k / kept_k has the mean 1
     score = (w[order] / kept).flip(0).cumsum(0).flip(0)
-    spread = (w.square() * (error - mean).square()).sum()
-    chance = float((((score - 1).square().sum() / max(rows - 1, 1)) * spread).sqrt())
+    squares = (w.square() * (error - mean).square()).sum()
+    chance = float((((score - 1).square().sum() / max(rows - 1, 1)) * squares).sqrt())
     share = torch.linspace(1, 0, points + 1, dtype=torch.float64, device=error.device)[:-1] * rows
     index = torch.searchsorted(kept, share - 1e-9 * rows).clamp(max=rows - 1).unique().flip(0)
     same = torch.searchsorted(kept_best, kept[index] - 1e-9 * rows).clamp(max=rows - 1)
@@ -84,13 +92,13 @@ def sparsification(
 
 @dataclass(frozen=True)
 class SpreadSkill:
-    """The error that was made against the spread that was predicted, by bins of the spread.
+    """Root mean squared errors and predicted standard deviations by bins of the latter.
 
     Attributes:
-        spread: root mean square of the predicted standard deviations in each bin, shape (B,).
-        error: root mean square of mean - y, shape (B,).
-        standard_error: of `error`; of what the forecast expects where its variances were given.
-        count: rows of each bin.
+        spread: the root mean square of the predicted standard deviations in each bin, shape (B,).
+        error: the root mean squared error in each bin, shape (B,).
+        standard_error: of `error`, shape (B,); under the forecast if its variances were given.
+        count: the number of rows in each bin, shape (B,).
     """
 
     spread: Tensor
@@ -109,21 +117,21 @@ def spread_skill(
     variance: Tensor | None = None,
     order: Tensor | None = None,
 ) -> SpreadSkill:
-    """Root mean squared error against predicted standard deviation, in bins of equal numbers of rows.
+    """Root mean squared errors and predicted standard deviations in bins of equally many rows.
 
-    Errors are as large as predicted where the two agree in every bin. Source: Fortin et al. 2014,
-    and earlier.
+    Errors are as large as predicted if the two agree in every bin. Source: Fortin et al. 2014.
 
     Args:
         error: mean - y, shape (N,).
-        stddev: predicted, shape (N,).
-        bins: how many; rows of equal stddev stay together.
-        weight: of each row, shape (N,), 1 unless given.
-        variance: of the squared error of each row under its forecast, shape (N,), from which
-            standard errors come then; else they come from the spread of the squared errors.
-        order: by what the bins are made, shape (N,); `stddev` unless given.
+        stddev: predicted standard deviations in the units of y, shape (N,).
+        bins: the greatest number of bins; rows of equal `order` share a bin.
+        weight: of each row, shape (N,), by default 1.
+        variance: the variance of each row's squared error under its forecast, shape (N,). Standard
+            errors are computed from it, by default from the squared errors themselves.
+        order: what the bins are made by, shape (N,), by default `stddev`.
 
-    >>> result = spread_skill(torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([1.0, 1.0, 2.0, 2.0]), bins=2)
+    >>> error, std = torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([1.0, 1.0, 2.0, 2.0])
+    >>> result = spread_skill(error, std, bins=2)
     >>> result.error.tolist(), result.spread.tolist()
     ([1.0, 2.0], [1.0, 2.0])
     """
@@ -146,23 +154,22 @@ def spread_skill(
         noise = total(deviation) * count / (count - 1).clamp(min=1)
     else:
         noise = total(w.square() * variance.double())
-    skill, spread = square.sqrt(), (total(w * stddev.square()) / weights).sqrt()
-    at = skill if variance is None else spread
-    return SpreadSkill(
-        spread, skill, torch.where(at > 0, noise.sqrt() / weights / (2 * at), 0.0), count
-    )
+    root, std = square.sqrt(), (total(w * stddev.square()) / weights).sqrt()
+    at = root if variance is None else std
+    standard_error = torch.where(at > 0, noise.sqrt() / weights / (2 * at), 0.0)
+    return SpreadSkill(std, root, standard_error, count)
 
 
 @dataclass(frozen=True)
 class Sharpness:
-    """How wide the predicted intervals are, and how wide one interval for all rows has to be.
+    """The widths of the predicted intervals, and the width of one interval for all rows.
 
     Attributes:
-        width: of each row's central interval, rising, shape (N,), in the units of y.
-        marginal: width of the interval between the same quantiles of the outcomes themselves; of
-            directions the shortest arc that holds as many of them.
-        level: probability of the intervals.
-        weight: of each width, shape (N,); None for equal ones.
+        width: the width of each row's central interval, rising, shape (N,), in the units of y.
+        marginal: the width under the unconditional model (no features): of the interval between the
+            same quantiles of the outcomes, or of the shortest arc that holds this share of them.
+        level: the probability of the intervals.
+        weight: of each width, shape (N,); None for equal weights.
     """
 
     width: Tensor
@@ -181,7 +188,7 @@ class Sharpness:
 
     @property
     def relative(self) -> float:
-        """Mean width as a share of the marginal one."""
+        """The mean width divided by the marginal one; nan if that is 0."""
         return self.mean / self.marginal if self.marginal > 0 else torch.nan
 
 
@@ -189,13 +196,23 @@ class Sharpness:
 def sharpness(
     dist: Distribution, y: Tensor, level: float = 0.9, weight: Tensor | None = None
 ) -> Sharpness:
-    """Widths of the central intervals against the spread of all outcomes; small is good if coverage is right.
+    """The widths of the predicted intervals; small widths are good if the coverage is right.
 
-    Of directions without central intervals (mixtures), the smallest set of directions that holds
-    the level. Source: Gneiting, Balabdaoui and Raftery 2007.
+    Of directions without central intervals (mixtures) it is the size of the smallest set with the
+    probability `level`. Source: Gneiting, Balabdaoui and Raftery 2007.
+
+    Args:
+        dist: distributions of one ordered number or direction, batch_shape (N,).
+        y: targets, shape (N,), directions in radians.
+        level: the probability of the intervals, between 0 and 1.
+        weight: of each row, shape (N,), by default 1.
+
+    Raises:
+        NotImplementedError: for distributions without intervals, such as unordered classes.
 
     >>> from disthead import get_family
-    >>> dist = get_family("normal").distribution(loc=torch.tensor([0.0, 10.0]), scale=torch.tensor([1.0, 2.0]))
+    >>> loc, scale = torch.tensor([0.0, 10.0]), torch.tensor([1.0, 2.0])
+    >>> dist = get_family("normal").distribution(loc=loc, scale=scale)
     >>> sharpness(dist, torch.tensor([0.0, 10.0]), level=0.5).width
     tensor([1.3490, 2.6980], dtype=torch.float64)
     """
@@ -228,7 +245,7 @@ def _width_of_middle_by_weight(y: Tensor, weight: Tensor, level: float) -> float
 
 
 def _shortest_arc(y: Tensor, weight: Tensor, level: float) -> float:
-    """Of all arcs that hold `level` of the weight, the length of the shortest."""
+    """The length of the shortest arc that holds `level` of the weight."""
     values, order = y.sort()
     around = torch.cat([values, values + 2 * math.pi])
     reached = torch.cat([weight[order]] * 2).cumsum(0)

@@ -1,4 +1,4 @@
-"""Worm plots: where, and for which rows, the shape of a distribution is wrong."""
+"""Worm plots, which show where and for which rows the shape of a distribution is wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ __all__ = ["Worm", "feature_bins", "worm", "worms"]
 
 @dataclass(frozen=True)
 class Worm:
-    """A detrended normal quantile plot of the residuals.
+    """A detrended normal quantile plot of residuals, in standard deviations.
 
     Attributes:
         normal: expected normal quantiles, rising, shape (N,).
-        deviation: the residual's quantile minus the expected one, shape (N,). A worm above 0 has
-            outcomes that were predicted too low, a rising one a spread predicted too small, a bent
-            one a skewness, an S the tails.
+        deviation: quantiles of the residuals minus the expected ones, shape (N,). They are above 0
+            if outcomes were predicted too low, and rise if the predicted scale is too small; a
+            bend shows skewness, an S tails.
         half_width: of the band around 0, for each point by itself, shape (N,).
-        label: which rows these are.
-        confidence: of the band.
+        label: the name of the rows.
+        confidence: the probability of the band.
     """
 
     normal: Tensor
@@ -34,7 +34,7 @@ class Worm:
 
     @property
     def outside(self) -> float:
-        """The share of the points that are outside the band; near 1 - `confidence` is what chance does."""
+        """The share of the points outside the band, by chance about 1 - `confidence`."""
         return float((self.deviation.abs() > self.half_width).double().mean())
 
 
@@ -47,12 +47,23 @@ def worm(
     weight: Tensor | None = None,
     confidence: float = 0.95,
 ) -> Worm:
-    """The worm of the normal residuals Phi^-1(pit(y)), which are standard normal where the distribution is true.
+    """The worm of the normal residuals Phi^-1(pit(y)).
 
-    The band is z standard errors of an order statistic to each side, sqrt(p (1 - p) / N) /
-    phi(z_p). The PIT of counts is randomised with the generator (seed 0); that of directions goes
-    around the circle from opposite the mean. Source: van Buuren and Fredriks 2001; residuals: Dunn
-    and Smyth 1996.
+    The residuals are standard normal if the forecast is true. The band is z standard errors of an
+    order statistic to each side, sqrt(p (1 - p) / N) / phi(z_p). Sources: van Buuren and Fredriks
+    2001; of the residuals Dunn and Smyth 1996.
+
+    Args:
+        dist: distributions of one ordered number or direction, batch_shape (N,). The PIT of counts
+            is randomised, that of directions the circular one.
+        y: targets, shape (N,).
+        generator: for the randomised PIT of counts, by default one with seed 0.
+        label: the name of the rows.
+        weight: of each row, shape (N,), by default 1.
+        confidence: the probability of the band, at each point by itself.
+
+    Raises:
+        NotImplementedError: for distributions without a PIT, such as unordered classes.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
@@ -62,9 +73,9 @@ def worm(
     generator = torch.Generator(dist.device).manual_seed(0) if generator is None else generator
     residual, order = _normal_residual(dist, y, generator).sort()
     w = torch.ones_like(residual) if weight is None else weight.to(residual)[order]
-    rows = float(w.sum().square() / w.square().sum())  # of equal weight
+    rows = float(w.sum().square() / w.square().sum())  # as many of equal weight
     w = w / w.sum() * rows
-    # Blom's plotting positions, next to the expected order statistics of a normal sample.
+    # Blom's plotting positions, close to the expected order statistics of a normal sample
     p = (w.cumsum(0) - 0.375 * w) / (rows + 0.25)
     normal = torch.special.ndtri(p)
     density = torch.exp(-0.5 * normal.square()) / (2 * torch.pi) ** 0.5
@@ -83,7 +94,18 @@ def worms(
     name: str = "feature",
     seed: int = 0,
 ) -> list[Worm]:
-    """A worm for each of `bins` ranges of a feature (N,), with as many rows each as its ties allow.
+    """A worm for each of `bins` ranges of a feature.
+
+    Args:
+        dist: as for `worm`, batch_shape (N,).
+        y: targets, shape (N,).
+        feature: the feature of each row, shape (N,).
+        bins: the greatest number of ranges, with equally many rows as far as ties allow.
+        name: the name of the feature, for the labels.
+        seed: of the randomised PIT of counts.
+
+    Raises:
+        NotImplementedError: for distributions without a PIT, such as unordered classes.
 
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(8), scale=1.0)
@@ -100,11 +122,16 @@ def worms(
 def feature_bins(
     feature: Tensor, bins: int, name: str, show: Callable[[float], str] | None = None
 ) -> list[tuple[str, Tensor]]:
-    """The rows of each range of a feature, under a label with its ends; ranges that ties leave empty are left out.
+    """The rows of each range of a feature, as pairs of a label with its ends and row indices.
 
-    `show` writes a value; whole numbers are written out and others with three digits unless given.
+    Ranges without rows are omitted. Rows where the feature is missing (nan) or infinite have their
+    own range.
 
-    Rows where the feature is missing (NaN) or infinite have a range of their own.
+    Args:
+        feature: shape (N,).
+        bins: the greatest number of ranges, with equally many rows as far as ties allow.
+        name: the name of the feature, for the labels.
+        show: writes a value; by default integers in full and others with three digits.
     """
     feature = feature.double().contiguous()
     known = feature.isfinite().nonzero().squeeze(-1)
@@ -140,6 +167,6 @@ def _normal_residual(dist: Distribution, y: Tensor, generator: torch.Generator) 
         if dist.kind == "direction"
         else dist.pit(y, generator=generator).double()
     )
-    # a PIT that rounds to 0 or 1 is a residual far out, and a finite one
+    # a PIT that is rounded to 0 or 1 becomes a large finite residual
     eps = torch.finfo(dist.dtype).eps
     return torch.special.ndtri(u.clamp(0.5 * eps * eps, 1 - torch.finfo(torch.float64).eps))

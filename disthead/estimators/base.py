@@ -3,7 +3,7 @@
 import copy
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from disthead.distributions.scores import draw
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
+from disthead.networks.model_folder import target_names
 from disthead.progress import Progress
 from disthead.recipe import Training, fit_tabular
 from disthead.texts import shown
@@ -37,6 +38,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
     n_outputs_: int
     classes_: np.ndarray
+    target_names_: list[str]
     feature_names_in_: np.ndarray
     objective: Any = "nll"  # of estimators that version 0.1 has pickled
 
@@ -115,6 +117,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             **self._network(),
         )
         self.encoder_, self.model_, self.training_ = encoder, model.double(), training
+        self.target_names_ = _target_names(y, self.n_outputs_, table.labels)
         self.n_features_in_ = len(table.columns)
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
@@ -152,14 +155,23 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return folder.save(self, _path(folder_path))
 
     @classmethod
-    def load(cls, folder_path: "str | Path") -> Self:
-        """The estimator that `save` wrote into a folder, as it was; nothing is unpickled.
+    def load(cls, folder_path: "str | Path", trust: "str | Iterable[str]" = ()) -> Self:
+        """The estimator that `save` wrote into a folder, as it was, or the model of a checkpoint; nothing is unpickled.
+
+        The model of a checkpoint that `disthead fit` or a `DistributionModule` wrote predicts as it
+        does there, in double precision; `fit` of the estimator would train the default recipe.
+
+        Args:
+            folder_path: a folder, or a checkpoint of a model that was trained on a table.
+            trust: names of packages, modules or classes of your own which the checkpoint may use
+                (SECURITY.md).
 
         Raises:
-            ValueError: for a folder that holds no such estimator, and for files that are not what
-                was saved, with the tensor or the entry.
+            ValueError: for a folder that holds no such estimator, for files that are not what was
+                saved, with the tensor or the entry, and for a checkpoint whose model needs more
+                than an estimator gives, such as an exposure.
         """
-        return folder.load(cls, _path(folder_path))
+        return folder.load(cls, _path(folder_path), trust)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload what `save` writes to a repository of the Hugging Face hub, which is made; returns its address.
@@ -258,7 +270,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             features = torch.from_numpy(
                 self.encoder_.encode(table, slice(start, min(start + _BATCH, len(table))))
             )
-            yield model(features.to(self._device()))
+            yield model.predictive(features.to(self._device()))
 
     def _device(self) -> torch.device:
         if self.device == "auto":
@@ -364,6 +376,15 @@ def _rows(values: Any, rows: np.ndarray) -> Any:
     if isinstance(values, (list, tuple)):
         return [values[row] for row in rows.tolist()]
     return values[torch.from_numpy(rows) if isinstance(values, Tensor) else rows]
+
+
+def _target_names(y: Any, count: int, features: Sequence[str]) -> list[str]:
+    """The names of the targets, of a series or a data frame; y, or y0, y1 ..., where they have none of their own."""
+    labels: list[Any] = list(y.columns) if hasattr(y, "columns") else [getattr(y, "name", None)]
+    is_own = all(isinstance(name, str) for name in labels) and not set(labels) & set(features)
+    if is_own and len(set(labels)) == len(labels) == count:
+        return labels
+    return target_names(count, features)
 
 
 def _groups(groups: Any, count: int, weight: Tensor | None) -> Tensor | None:

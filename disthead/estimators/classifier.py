@@ -37,7 +37,7 @@ class DistributionClassifier(DistributionEstimator):
 
     Attributes:
         classes_: the classes, sorted; `predict_dist` counts them from 0 in this order.
-        model_: the trained `TabularModel`.
+        model_: the trained `PredictiveModel`.
         n_features_in_, feature_names_in_: the columns of X.
         report_: what was done to the columns and how training went, in sentences.
 

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from disthead.data.encoder import (
-    COLUMN,
     Column,
     Finder,
     Unseen,
@@ -20,10 +19,8 @@ from disthead.data.encoder import (
     listed,
     numeric,
     report,
-    state_of,
     text_warning,
 )
-from disthead.data.entries import TRUTH, check_entries
 from disthead.data.values import DataError, Values, read_values, rows_of
 from disthead.estimators.conventions import warn
 
@@ -226,24 +223,6 @@ class TableEncoder:
     def report(self) -> Iterator[str]:
         """What was done to the columns, in sentences; nothing for plain numbers."""
         return report(self.columns)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """All of it as plain data."""
-        return {"columns": state_of(self.columns), "named": self.named}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """The encoder that has this state.
-
-        Raises:
-            ValueError: for entries that are missing, unknown or of another kind, with their place.
-        """
-        check_entries(state, {"columns": [COLUMN], "named": TRUTH}, "table")
-        names = [column["name"] for column in state["columns"]]
-        if len(set(names)) < len(names):
-            raise ValueError(f"entry table.columns has two columns of one name: {listed(names)}.")
-        return cls([Column(**column) for column in state["columns"]], state["named"])
 
     def _check_names(self, table: Table, model: str) -> None:
         if self.named != (table.names is not None):

@@ -43,7 +43,7 @@ class DistributionRegressor(DistributionEstimator):
             row.
 
     Attributes:
-        model_: the trained `TabularModel`.
+        model_: the trained `PredictiveModel`.
         n_features_in_, feature_names_in_: the columns of X.
         report_: what was done to the columns and how training went, in sentences.
 

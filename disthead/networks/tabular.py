@@ -1,8 +1,8 @@
 """`TabularBackbone`: a multilayer perceptron on numbers beside their piecewise-linear encoding; one network, or several at once."""
 
+import copy
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Self
 
 import torch
@@ -58,6 +58,15 @@ class MemberLinear(nn.Module):
         return torch.baddbmm(
             self.bias, features.expand(self.members, *features.shape[-2:]), self.weight
         )
+
+    def only(self, member: int) -> nn.Linear:
+        """The layer of one member by itself."""
+        layer = nn.utils.skip_init(nn.Linear, self.in_features, self.out_features)
+        layer = layer.to(self.weight.device, self.weight.dtype)
+        with torch.no_grad():
+            layer.weight.copy_(self.weight[member].T)
+            layer.bias.copy_(self.bias[member, 0])
+        return layer
 
     def extra_repr(self) -> str:
         return (
@@ -202,6 +211,15 @@ class TabularBackbone(nn.Module):
         coordinates = (self.encoding(features[..., self.columns]) - self.centre) / self.spread
         return torch.cat([features, coordinates], -1)
 
+    def only(self, member: int) -> "TabularBackbone":
+        """The network of one member by itself, without the dimension of members."""
+        alone = copy.deepcopy(self)
+        alone.members = None
+        for position, layer in enumerate(alone.layers):
+            if isinstance(layer, MemberLinear):
+                alone.layers[position] = layer.only(member)
+        return alone
+
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(self.encode(features))
 
@@ -223,7 +241,10 @@ class MemberHead(DistributionHead):
     """
 
     # the members' own takes its place; this one draws nothing
-    _layer = staticmethod(partial(nn.Linear, device="meta"))
+    @staticmethod
+    def _layer(in_features: int, out_features: int, generator: torch.Generator | None) -> nn.Linear:
+        """A place for the members' own layer, without memory or random numbers."""
+        return nn.Linear(in_features, out_features, device="meta")
 
     def __init__(
         self,
@@ -261,6 +282,29 @@ class MemberHead(DistributionHead):
         else:
             dist = self._distribution(self._raw(features), **known)
         return dist if standardised else self._in_units(dist)
+
+    def only(self, member: int) -> DistributionHead:
+        """The head of one member by itself."""
+        alone = DistributionHead(
+            self.family,
+            self.in_features,
+            event_shape=self.event_shape,
+            links=self._given_links,
+            fixed=self._given_fixed,
+            shared=tuple(self.shared),
+            generator=torch.Generator(),  # of weights that those of the member replace
+        )
+        alone.min_scale = self.min_scale
+        like = next(self.parameters())
+        alone.to(like.device, like.dtype)
+        with torch.no_grad():
+            if self.linear is not None:
+                alone.linear = self.linear.only(member)
+            for name, value in self.shared.items():
+                alone.shared[name].copy_(value[member, 0])
+        if self.is_standardised:
+            alone.change_units(self.target_loc, self.target_scale)
+        return alone
 
     def weights(self) -> dict[str, Tensor]:
         """Those of all members, (members, raw outputs, in_features)."""

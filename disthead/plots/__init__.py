@@ -1,4 +1,9 @@
-"""Pictures of distributions: an `ax` of matplotlib in, the same `ax` out. matplotlib loads when a plot is drawn."""
+"""Pictures of distributions and of what `disthead.diagnostics` computes from them.
+
+Each function draws on axes of matplotlib, `ax`, and returns them. It sets labels and a legend, and
+raises nothing of its own except where its docstring says so. matplotlib is imported when a plot is
+drawn.
+"""
 
 from .band import interval_chart, prediction_band
 from .calibration import (

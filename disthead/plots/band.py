@@ -1,4 +1,4 @@
-"""Predictions against a position."""
+"""Predicted medians and intervals with the observations."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,16 +25,22 @@ def prediction_band(
     levels: Sequence[float] = (0.5, 0.9),
     color: str = BLUE,
 ) -> "Axes":
-    """Median and central intervals of `dist` against `x`, wider levels paler, with the observations over them.
+    """Median and central intervals of `dist` against `x`, with the observations as points.
+
+    Intervals of higher levels are paler.
 
     Args:
-        ax: where to draw.
-        x: positions (N,), one for each distribution of the batch.
-        dist: batch_shape (N,), of one ordered number.
-        y: observations, drawn as points.
-        x_of_y: their positions; `x` unless given.
-        levels: probabilities of the intervals.
-        color: of median and bands.
+        ax: the axes to draw on.
+        x: positions of shape (N,), one for each distribution of the batch, in any order and unit.
+        dist: distributions of one ordered number with batch_shape (N,), in the units of y.
+        y: observations of shape (M,), drawn as points; None for none.
+        x_of_y: their positions of shape (M,), by default `x`.
+        levels: probabilities of the intervals, between 0 and 1.
+        color: the colour of median and bands.
+
+    Raises:
+        NotImplementedError: for distributions without a median or intervals, such as unordered
+            classes.
 
     >>> import matplotlib.pyplot as plt
     >>> from disthead import get_family
@@ -82,20 +88,27 @@ def interval_chart(
     title: str = "Predictions and outcomes",
     unit: str = "",
 ) -> "Axes":
-    """Intervals of a few rows side by side, in the order of their medians, with what happened.
+    """Intervals of a few rows side by side, in the order of their medians, with the outcomes.
 
     Args:
-        ax: where to draw.
-        dist: batch_shape (N,), of one ordered number; some 60 rows can be told apart.
-        y: outcomes (N,).
-        levels: probabilities of the thick and of the thin bars.
-        title: above the plot.
-        unit: of y.
+        ax: the axes to draw on.
+        dist: distributions of one ordered number with batch_shape (N,), in the units of y; up to
+            about 60 rows are distinguishable.
+        y: outcomes of shape (N,).
+        levels: probabilities of the two bars, between 0 and 1; the thick one has the lower level.
+        title: the title of the plot.
+        unit: the unit of y.
+
+    Raises:
+        NotImplementedError: for distributions without a median or intervals, such as unordered
+            classes.
+        ValueError: unless there are two levels.
 
     >>> import matplotlib.pyplot as plt
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.tensor([1.0, 0.0]), scale=1.0)
-    >>> interval_chart(plt.figure().add_subplot(), dist, torch.zeros(2)).get_legend_handles_labels()[1]
+    >>> ax = interval_chart(plt.figure().add_subplot(), dist, torch.zeros(2))
+    >>> ax.get_legend_handles_labels()[1]
     ['50 % interval', '90 % interval', 'median', 'outcome inside']
     """
     order = dist.median.argsort()
@@ -119,7 +132,7 @@ def interval_chart(
         markersize=5,
         markeredgewidth=1.5,
     )
-    # white on blue, too
+    # an entry of the legend with the median white on blue, as in the plot
     legend = ax.plot([], [], "_", color=BLUE, linestyle="-", linewidth=8, label="median")[0]
     legend.set(markeredgecolor="white", markersize=5, markeredgewidth=1.5)
     observed = y[order].cpu().numpy()

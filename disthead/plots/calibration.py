@@ -1,4 +1,4 @@
-"""Pictures of calibration: does what was predicted happen as often as predicted?"""
+"""Pictures of calibration: whether events happen as often as predicted."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -36,11 +36,15 @@ def pit_histogram(
     title: str = "PIT histogram",
     label: str = "PIT: predicted probability of a smaller outcome",
 ) -> "Axes":
-    """Bars of the PIT, flat where calibrated, with the band in which chance keeps them.
+    """The histogram of the probability integral transform (PIT), with its band of chance.
+
+    The bars, densities on (0, 1), are flat if the forecast is calibrated. `numbers` comes from
+    `diagnostics.pit_band`. Source: Gneiting, Balabdaoui and Raftery 2007.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import pit_band
-    >>> ax = pit_histogram(plt.figure().add_subplot(), pit_band(torch.tensor([0.2, 0.3, 0.3, 0.2]), count=500))
+    >>> numbers = pit_band(torch.tensor([0.2, 0.3, 0.3, 0.2]), count=500)
+    >>> ax = pit_histogram(plt.figure().add_subplot(), numbers)
     >>> len(ax.patches)
     5
     """
@@ -76,14 +80,17 @@ def pit_histogram(
 def coverage_curve(
     ax: "Axes", numbers: CoverageCurve, title: str = "Coverage of central intervals"
 ) -> "Axes":
-    """Observed minus nominal coverage of the central intervals against their level, with the simultaneous band.
+    """Observed minus nominal coverage of the central intervals against their level.
 
-    Above zero the intervals hold too much (too wide), below zero too little (too narrow).
+    The grey band is simultaneous for all levels. Above zero the intervals are too wide, below zero
+    too narrow. `numbers` comes from `diagnostics.coverage_curve`.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead import diagnostics
-    >>> numbers = diagnostics.coverage_curve(torch.tensor([0.5, 0.9]), torch.tensor([0.4, 0.8]), count=100)
-    >>> coverage_curve(plt.figure().add_subplot(), numbers).lines[-1].get_ydata().round(3).tolist()
+    >>> level, coverage = torch.tensor([0.5, 0.9]), torch.tensor([0.4, 0.8])
+    >>> numbers = diagnostics.coverage_curve(level, coverage, count=100)
+    >>> ax = coverage_curve(plt.figure().add_subplot(), numbers)
+    >>> ax.lines[-1].get_ydata().round(3).tolist()
     [-0.1, -0.1]
     """
     level = numbers.level.numpy()
@@ -116,7 +123,18 @@ def reliability_diagram(
     event: str = "the event",
     unit: str = "",
 ) -> "Axes":
-    """The CORP diagram: recalibrated against original forecasts, on the diagonal where calibrated, with the score's parts.
+    """The CORP reliability diagram: recalibrated against original forecasts.
+
+    The curve is on the diagonal if the forecast is calibrated. The grey band is that of chance for
+    each forecast by itself, the bars at the bottom show how often each forecast was made, and the
+    text gives the decomposition of the score. Source: Dimitriadis, Gneiting and Jordan 2021.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.reliability`, of probabilities or of quantiles.
+        title: the title of the plot.
+        event: the event whose probability was predicted, for the label of the axis.
+        unit: the unit of predicted quantiles.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import reliability
@@ -138,14 +156,14 @@ def reliability_diagram(
     ax.plot(
         forecast, fit, color=VERMILION, linewidth=2, label="what happened", marker=".", markersize=3
     )
-    # A few extreme outcomes at either end of the fit would flatten the rest.
+    # without the extremes of the fit, which would flatten the rest
     bulk = np.repeat(fit, numbers.count.cpu().numpy().astype(int))
     bottom, top = (
         min(low, float(np.quantile(bulk, 0.01))),
         max(high, float(np.quantile(bulk, 0.99))),
     )
     reach = top - bottom
-    # How often each forecast was made, along the bottom.
+    # how often each forecast was made, along the bottom
     weights = numbers.count.cpu().double().numpy()
     height, edges = np.histogram(forecast, bins=40, range=(low, high), weights=weights)
     base = bottom - 0.14 * reach
@@ -185,16 +203,24 @@ def reliability_diagram(
 def worm_plot(
     ax: "Axes", numbers: Worm, title: str | None = None, reach: float | None = None
 ) -> "Axes":
-    """Deviation of the normal residuals from what a true distribution gives, with the band of chance.
+    """A worm plot: normal residuals minus their expectation, in standard deviations.
 
-    High: outcomes larger than predicted. Rising: spread predicted too small. Bent: skewness.
-    S-shaped: tails.
+    The grey band is that of chance for each point by itself. Outcomes larger than predicted make a
+    high worm, a scale predicted too small a rising one, skewness a bent one and tails an S. Source:
+    van Buuren and Fredriks 2001.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.worm`.
+        title: the title of the plot, by default the label of the rows and their number.
+        reach: the largest deviation shown, by default that of `worm_reach`.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import worm
     >>> from disthead import get_family
     >>> dist = get_family("normal").distribution(loc=torch.zeros(3), scale=1.0)
-    >>> worm_plot(plt.figure().add_subplot(), worm(dist, torch.tensor([1.0, 0.0, 2.0]))).get_title(loc="left")
+    >>> ax = worm_plot(plt.figure().add_subplot(), worm(dist, torch.tensor([1.0, 0.0, 2.0])))
+    >>> ax.get_title(loc="left")
     'all rows (3 rows)'
     """
     normal, deviation, half = (
@@ -230,7 +256,7 @@ def worm_plot(
         "expected residual (stddev.)",
         "observed minus expected",
     )
-    # inside is the worm
+    # below the plot, since the worm is inside
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
     ax.legend(
         **place, frameon=False, fontsize="small", ncols=3, handletextpad=0.4, columnspacing=1.2
@@ -239,7 +265,11 @@ def worm_plot(
 
 
 def worm_reach(numbers: Sequence[Worm]) -> float:
-    """A common height for worms side by side; the few points far out in the tails do not set it."""
+    """The largest deviation to show in worm plots side by side, in standard deviations.
+
+    It is at least 0.4, and ignores the 2 % of the points that are farthest out. Raises ValueError
+    for an empty sequence.
+    """
     sizes = [float(part.deviation.abs().double().quantile(0.98)) for part in numbers]
     return max(0.4, 1.5 * max(sizes))
 
@@ -252,13 +282,23 @@ def coverage_by_group(
     confidence: float = 0.95,
     looks: int = 1,
 ) -> "Axes":
-    """Coverage of the intervals at one level by group, label -> (coverage, rows), with bars of chance.
+    """The coverage of the intervals at one level by group, with bars of chance.
 
-    The bars hold each group by itself with the probability `confidence`, or all of `looks` groups
-    together.
+    Args:
+        ax: the axes to draw on.
+        coverage: the share of the outcomes inside the intervals and the number of rows, by the name
+            of the group.
+        level: the nominal level, between 0 and 1.
+        title: the title of the plot.
+        confidence: the probability that chance keeps `looks` groups together within their bars.
+        looks: how many groups were looked at; 1 for bars of each group by itself.
+
+    Raises:
+        ValueError: if `confidence` is 1 or more.
 
     >>> import matplotlib.pyplot as plt
-    >>> ax = coverage_by_group(plt.figure().add_subplot(), {"poor": (0.8, 100), "rich": (0.9, 80)}, level=0.9)
+    >>> coverage = {"poor": (0.8, 100), "rich": (0.9, 80)}
+    >>> ax = coverage_by_group(plt.figure().add_subplot(), coverage, level=0.9)
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['poor (100)', 'rich (80)']
     """
@@ -296,7 +336,7 @@ def coverage_by_group(
     ax.use_sticky_edges = False  # a bar that ends at the frame would seem to go on
     ax.margins(x=0.08)
     frame(ax, title, "", "")
-    # Long names leave little room: the label grows to the left.
+    # aligned to the right, since long names of groups leave little room
     ax.set_xlabel(f"share inside the {100 * level:g} % interval (grey: {label})", loc="right")
     return ax
 
@@ -309,9 +349,19 @@ def frequency_by_group(
     looks: int = 1,
     shown: int = 24,
 ) -> "Axes":
-    """Observed minus predicted frequency of events by group, with bars of chance; the worst first, at most `shown` of them.
+    """Observed minus predicted frequencies of events by group, with bars of chance.
 
-    The bars hold each by itself with the probability `confidence`, or all of `looks` together.
+    Args:
+        ax: the axes to draw on.
+        frequencies: one for each group and event, from `diagnostics.event_frequency`.
+        title: the title of the plot.
+        confidence: the probability that chance keeps `looks` frequencies together within their
+            bars.
+        looks: how many frequencies were looked at; 1 for bars of each by itself.
+        shown: the greatest number of frequencies to show, the worst ones first.
+
+    Raises:
+        ValueError: if `confidence` is 1 or more.
 
     >>> import matplotlib.pyplot as plt
     >>> from disthead.diagnostics import EventFrequency

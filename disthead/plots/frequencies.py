@@ -1,4 +1,4 @@
-"""Pictures of observed against expected frequencies: counts, directions, classes."""
+"""Pictures of observed and expected frequencies of counts, directions and classes."""
 
 import itertools
 from collections.abc import Sequence
@@ -24,18 +24,29 @@ def hanging_rootogram(
     confidence: float = 0.95,
     looks: int = 1,
 ) -> "Axes":
-    """Bars of the observed frequencies hung from the expected ones, both as square roots: they should end at zero.
+    """Bars of the observed frequencies of counts, hung from the expected ones.
 
-    The grey band holds each bar by itself with the probability `confidence`, or all of `looks` bars
-    together.
+    Both are shown as square roots of the number of rows, so that a bar ends at zero if its count
+    occurred as often as predicted, below zero if more often and above if less often. Source:
+    Kleiber and Zeileis 2016.
 
-    A bar that ends below zero is a count that occurred more often than predicted, above zero less
-    often.
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.rootogram`.
+        title: the title of the plot.
+        unit: the unit of the counts.
+        confidence: the probability that chance keeps the ends of `looks` bars together within the
+            grey band.
+        looks: how many bars were looked at; 1 for a band of each bar by itself.
+
+    Raises:
+        ValueError: if `confidence` is 1 or more.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import Rootogram
-    >>> one = torch.ones(2)
-    >>> ax = hanging_rootogram(plt.figure().add_subplot(), Rootogram(one.cumsum(0), one.cumsum(0), one, 4 * one, one))
+    >>> one, count = torch.ones(2), torch.arange(2)
+    >>> numbers = Rootogram(count, count, one, 4 * one, one)
+    >>> ax = hanging_rootogram(plt.figure().add_subplot(), numbers)
     >>> [float(patch.get_y()) for patch in ax.patches]
     [1.0, 1.0]
     """
@@ -78,12 +89,21 @@ def rose_plot(
     confidence: float = 0.95,
     looks: int = 1,
 ) -> "PolarAxes":
-    """Observed directions by sector as petals whose area is their number, with the expected ones as an outline.
+    """A rose diagram of observed directions, with the expected ones as an outline.
+
+    The area of a sector is its number of rows; angles are in radians. Source: Mardia and Jupp 2000.
 
     Args:
-        ax: polar, made with `projection="polar"`.
+        ax: polar axes, made with `projection="polar"`.
         numbers: from `diagnostics.rose`.
-        title: above the plot.
+        title: the title of the plot.
+        confidence: the probability that chance keeps `looks` sectors together within the grey
+            band.
+        looks: how many sectors were looked at; 1 for a band of each sector by itself.
+
+    Raises:
+        AttributeError: for axes that are not polar.
+        ValueError: if `confidence` is 1 or more.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import rose
@@ -151,7 +171,18 @@ def rose_plot(
 def confusion_matrix(
     ax: "Axes", numbers: Confusion, names: Sequence[str] | None = None, title: str = "Confusion"
 ) -> "Axes":
-    """True against predicted classes, shaded by the share of each true class, with the numbers of rows.
+    """The confusion matrix of true against predicted classes, with the numbers of rows.
+
+    Its cells are shaded by their share of the true class; numbers are written for up to 12 classes.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.confusion`, of K classes.
+        names: the names of the K classes, by default their indices.
+        title: the title of the plot.
+
+    Raises:
+        IndexError: if there are fewer names than classes.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import confusion

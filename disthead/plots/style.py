@@ -1,4 +1,4 @@
-"""Colours that any eye tells apart, and a frame that stays out of the way."""
+"""Colours for any colour vision, and titles, labels and ticks with users' texts."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,7 +29,7 @@ __all__ = [
     "with_unit",
 ]
 
-# Okabe and Ito 2008: told apart with any colour vision
+# Okabe and Ito 2008: distinguishable with any colour vision
 BLACK = "#000000"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
@@ -42,24 +42,27 @@ GREY = "#999999"
 # Properties of a matplotlib text that comes from a user: nothing in it is mathematics or TeX.
 LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
-_LONGEST = 1000  # characters of a text; longer ones lose their middle first
+_MOST_CHARACTERS = 1000  # of a text; the middle of longer ones is cut out
 
 
 def literal(text: object, weight: str = "normal") -> str:
-    r"""A user's text as matplotlib can draw it, together with `LITERAL`: characters that the font lacks are escaped.
+    r"""A user's text as matplotlib can draw it with the properties `LITERAL`.
+
+    Characters that the font of this weight lacks are escaped, and the middle of texts of more than
+    1,000 characters is cut out.
 
     >>> print(literal("a_$b$"), literal("\N{grinning face}"))
     a_$b$ \U0001f600
     """
     known = _characters(weight)
-    letters = shown(shortened(str(text), _LONGEST))
+    letters = shown(shortened(str(text), _MOST_CHARACTERS))
     return "".join(
         letter if ord(letter) in known else shown(letter, all_of_it=True) for letter in letters
     )
 
 
 def titled(ax: "Axes", title: str) -> None:
-    """Set the title; its line breaks stay."""
+    """Set the title, with its line breaks, in at most four lines."""
     lines = [
         part for line in str(title).split("\n") for part in _wrapped(line, _room(ax)[0], "bold")
     ]
@@ -67,7 +70,7 @@ def titled(ax: "Axes", title: str) -> None:
 
 
 def frame(ax: "Axes", title: str, xlabel: str, ylabel: str) -> "Axes":
-    """Title and labels, and no box around them."""
+    """Set title and labels and hide the upper and right edges; returns `ax`."""
     width, height = _room(ax)
     titled(ax, title)
     ax.set_xlabel("\n".join(_wrapped(xlabel, width)), **LITERAL)
@@ -79,25 +82,39 @@ def frame(ax: "Axes", title: str, xlabel: str, ylabel: str) -> "Axes":
 def ticks(
     ax: "Axes", axis: str, place: Any, names: Iterable[tuple[object, str]], **properties: Any
 ) -> None:
-    """Set a user's names as ticks of the axis x or y, each with an end such as a number of rows, which is never cut off."""
+    """Set a user's names as the ticks of an axis.
+
+    Args:
+        ax: the axes.
+        axis: "x" or "y".
+        place: positions of the ticks, shape (K,).
+        names: K pairs of a name, which is shortened to fit, and a text that follows it in full,
+            such as a number of rows.
+        properties: further properties of the texts.
+    """
     room = 0.45 * _room(ax)[axis == "x"]
     labels = [_fitted(literal(name), room - _width(end)) + end for name, end in names]
     getattr(ax, f"{axis}axis").set_ticks(place, labels, **properties, **LITERAL)
 
 
 def percent(axis) -> None:
-    """Numbers from 0 to 1 written as percentages."""
+    """Write the numbers of an axis, from 0 to 1, as percentages."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
 def with_unit(name: str, unit: str) -> str:
+    """The name followed by its unit in parentheses, or the name alone if the unit is empty."""
     return f"{name} ({unit})" if unit else name
 
 
 def chance(confidence: float, looks: int = 1, what: str = "point") -> tuple[float, str]:
-    """How many standard errors a band reaches that holds all of `looks` points together, and what to call it.
+    """The half-width of a band of chance in standard errors, and the band's label.
+
+    The band holds all of `looks` normal deviations together with at least the probability
+    `confidence` (Bonferroni's inequality). `what` names one of them. Raises ValueError if
+    `confidence` is 1 or more.
 
     >>> chance(0.95)[1], chance(0.99, 4, "group")[1]
     ('chance (95 %)', 'chance, all 4 groups (99 %)')
@@ -112,7 +129,7 @@ def chance(confidence: float, looks: int = 1, what: str = "point") -> tuple[floa
 
 
 def _room(ax: "Axes") -> tuple[float, float]:
-    """The width and the height of the axes in points, without its labels, about."""
+    """The approximate width and height of the axes in points, without labels."""
     spec, figure = ax.get_subplotspec(), ax.figure
     rows, columns = (1, 1) if spec is None else spec.get_gridspec().get_geometry()
     points = 0.78 * 72 / figure.dpi
@@ -135,11 +152,11 @@ def _wrapped(text: object, points: float, weight: str = "normal") -> list[str]:
 
 def _fitted(letters: str, points: float, weight: str = "normal") -> str:
     """The text, without its middle where it is too wide."""
-    own, keep = letters, len(letters)
-    while keep > 5 and (width := _width(own, weight)) > points:
+    result, keep = letters, len(letters)
+    while keep > 5 and (width := _width(result, weight)) > points:
         keep = max(5, min(keep - 1, int(keep * points / width) + 1))
-        own = shortened(letters, keep)
-    return own
+        result = shortened(letters, keep)
+    return result
 
 
 def _width(letters: str, weight: str = "normal") -> float:
@@ -164,12 +181,13 @@ def _characters(weight: str) -> frozenset[int]:
 def _of_families(families: tuple[str, ...], weight: str) -> frozenset[int]:
     from matplotlib.font_manager import FontProperties, findfont
 
-    found: list[frozenset[int]] = []
+    characters: list[frozenset[int]] = []
     for family in families:
-        with suppress(ValueError):  # a font that is not installed, which matplotlib leaves out, too
+        with suppress(ValueError):  # fonts that are not installed matplotlib leaves out, too
             font = FontProperties(family=[family], weight=weight)
-            found.append(_of_font(findfont(font, fallback_to_default=False)))
-    return frozenset().union(*found or [_of_font(findfont(FontProperties(weight=weight)))])
+            characters.append(_of_font(findfont(font, fallback_to_default=False)))
+    default = FontProperties(weight=weight)
+    return frozenset().union(*characters or [_of_font(findfont(default))])
 
 
 def _of_font(path: str) -> frozenset[int]:

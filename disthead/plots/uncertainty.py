@@ -1,4 +1,4 @@
-"""Pictures of the predicted spread: how wide, how honest, how useful."""
+"""Pictures of predicted uncertainty: its size, whether it is right, and how useful it is."""
 
 from typing import TYPE_CHECKING
 
@@ -21,22 +21,35 @@ def spread_skill(
     confidence: float = 0.95,
     looks: int = 1,
 ) -> "Axes":
-    """Root mean squared error against predicted standard deviation by bin, on the diagonal where honest.
+    """Root mean squared error against predicted standard deviation by bin.
 
-    The bars hold each bin by itself with the probability `confidence`, or all of `looks` bins
-    together.
+    The points are on the diagonal if the errors are as large as predicted. Source: Fortin et al.
+    2014.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.spread_skill`.
+        title: the title of the plot.
+        unit: the unit of the target.
+        confidence: the probability that the bars of `looks` bins together hold the errors expected
+            there.
+        looks: how many bins were looked at; 1 for bars of each bin by itself.
+
+    Raises:
+        ValueError: if `confidence` is 1 or more.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead import diagnostics
-    >>> numbers = diagnostics.spread_skill(torch.tensor([1.0, -2.0]), torch.tensor([1.0, 2.0]), bins=2)
+    >>> error, std = torch.tensor([1.0, -2.0]), torch.tensor([1.0, 2.0])
+    >>> numbers = diagnostics.spread_skill(error, std, bins=2)
     >>> spread_skill(plt.figure().add_subplot(), numbers, unit="km").get_xlabel()
     'predicted standard deviation (km)'
     """
-    spread, error = numbers.spread.cpu().numpy(), numbers.error.cpu().numpy()
+    std, error = numbers.spread.cpu().numpy(), numbers.error.cpu().numpy()
     z, label = chance(confidence, looks, "bin")
     bars = z * numbers.standard_error.cpu().numpy()
-    top = 1.12 * max(float((error + bars).max()), float(spread.max()))
-    bottom = min(float((error - bars).min()), float(spread.min()))
+    top = 1.12 * max(float((error + bars).max()), float(std.max()))
+    bottom = min(float((error - bars).min()), float(std.min()))
     bottom = 0.0 if bottom < 0.35 * top else 0.9 * bottom
     ax.plot(
         [bottom, top],
@@ -47,7 +60,7 @@ def spread_skill(
         label="as predicted",
     )
     ax.errorbar(
-        spread,
+        std,
         error,
         yerr=bars,
         color=BLUE,
@@ -76,11 +89,21 @@ def sparsification(
     title: str = "Dropping the most uncertain rows",
     error: str = "mean absolute error",
 ) -> "Axes":
-    """The error of the rows that are left, by predicted uncertainty and by the best order there is.
+    """The mean error of the rows that remain when the most uncertain ones are dropped.
+
+    Two more curves drop the rows with the largest errors, which is the best possible order, and any
+    rows. Source: Ilg et al. 2018.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.sparsification`.
+        title: the title of the plot.
+        error: the name of the error, for the label of the axis.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead import diagnostics
-    >>> numbers = diagnostics.sparsification(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3]))
+    >>> error, uncertainty = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.1, 0.2, 0.3])
+    >>> numbers = diagnostics.sparsification(error, uncertainty)
     >>> len(sparsification(plt.figure().add_subplot(), numbers).lines)
     3
     """
@@ -110,7 +133,16 @@ def sparsification(
 
 
 def sharpness(ax: "Axes", numbers: Sharpness, title: str = "Sharpness", unit: str = "") -> "Axes":
-    """A histogram of the widths of the predicted intervals, with the width that one interval for all rows needs.
+    """A histogram of the widths of the predicted intervals, in the unit of the target.
+
+    Lines mark their mean and the width of the interval that the unconditional model (no features)
+    needs for all rows. Source: Gneiting, Balabdaoui and Raftery 2007.
+
+    Args:
+        ax: the axes to draw on.
+        numbers: from `diagnostics.sharpness`.
+        title: the title of the plot.
+        unit: the unit of the target.
 
     >>> import matplotlib.pyplot as plt, torch
     >>> from disthead.diagnostics import Sharpness

@@ -1,4 +1,9 @@
-"""Special functions with gradients in all arguments: pure tensor functions that know no family."""
+"""Special functions with gradients in all arguments: pure tensor functions that know no family.
+
+Their tensor arguments broadcast, and plain numbers may stand in for some of them. They compute in
+double precision and return the promoted dtype of their tensors, at least float32
+(`precision.in_float64`).
+"""
 
 from .incomplete_beta import betainc, betaincc, betaincinv, log_betainc, log_betaincc
 from .incomplete_gamma import (

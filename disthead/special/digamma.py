@@ -1,4 +1,4 @@
-"""The digamma function next to the logarithm that it approaches."""
+"""The digamma function and its distance from the logarithm, which it approaches."""
 
 import torch
 
@@ -11,12 +11,14 @@ _LARGE = 10.0
 
 @in_float64
 def digamma_error(x):
-    """log(x) - digamma(x) for x > 0, about 1 / (2 x): what digamma lacks of the logarithm, without cancellation.
+    """The difference log(x) - digamma(x), elementwise on x > 0, without cancellation.
 
-    With `stirling_error` it writes the entropies and divergences of gamma and beta distributions.
-    Asymptotic series from 10 on, below that the recurrence x -> x + 1.
+    It is about 1 / (2 x) for large x. Together with `stirling_error` it expresses the entropies and
+    divergences of gamma and beta distributions. Computed by the asymptotic series (DLMF 5.11.2) for
+    x >= 10, below by the recurrence from x to x + 1 (DLMF 5.5.2), or by `torch.digamma` for
+    concrete numbers. Raises TypeError if x is not a tensor.
 
-    >>> round(digamma_error(torch.tensor(1.0, dtype=torch.float64)).item(), 13)    # Euler's constant
+    >>> round(digamma_error(torch.tensor(1.0, dtype=torch.float64)).item(), 13)  # Euler's constant
     0.5772156649015
     """
     large = x >= _LARGE
@@ -31,7 +33,10 @@ def digamma_error(x):
 
 
 def digamma(x):
-    """torch.digamma of x > 0; in an exported program log(x) - digamma_error(x), in plain operations.
+    """The digamma function of a tensor x > 0, elementwise, in the dtype of x.
+
+    It is `torch.digamma`; in an exported program, whose runtime may lack that, it is
+    log(x) - digamma_error(x).
 
     >>> round(digamma(torch.tensor(1.0, dtype=torch.float64)).item(), 13)
     -0.5772156649015

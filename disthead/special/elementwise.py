@@ -1,4 +1,4 @@
-"""`Elementwise`: an autograd function whose derivatives by its arguments serve both modes of differentiation."""
+"""A base class of elementwise autograd functions for reverse and forward differentiation."""
 
 import torch
 
@@ -6,21 +6,23 @@ __all__ = ["Elementwise"]
 
 
 class Elementwise(torch.autograd.Function):
-    """A function of tensors of one shape, element by element; subclasses give `forward` and `backward`.
+    """An elementwise function of tensors of one shape.
 
-    Forward mode, and with it `torch.func.hessian`, multiplies the tangents by what `backward` makes
-    of ones.
+    Subclasses define `forward` and `backward`. Forward mode, and with it `torch.func.hessian`,
+    multiplies the tangents by the derivatives that `backward` returns for a gradient of ones.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        """Keep the inputs for `backward` and for `jvp`."""
         ctx.save_for_backward(*inputs)
         ctx.save_for_forward(*inputs)
 
     @classmethod
     def jvp(cls, ctx, *tangents):
+        """The tangent of the output: the sum of tangents times derivatives."""
         ones = torch.ones_like(next(tangent for tangent in tangents if tangent is not None))
         slopes = cls.backward(ctx, ones)
         slopes = slopes if isinstance(slopes, tuple) else (slopes,)

@@ -1,7 +1,7 @@
-"""The regularised incomplete beta function, its complement, their logarithms and its inverse, with gradients in all arguments.
+"""The regularised incomplete beta function, its complement, their logarithms and its inverse.
 
-`incomplete_beta_operations` has them in differentiable operations, `incomplete_beta_numbers` for
-concrete numbers (`Numeric`).
+All have gradients in all arguments. `incomplete_beta_operations` computes them by differentiable
+operations, `incomplete_beta_numbers` for concrete numbers (`Numeric`).
 """
 
 import torch
@@ -22,8 +22,8 @@ from .stirling import normalize_pair
 class _Tail(Numeric):
     """One of the tails as a function of a, b, x and 1 - x, or its logarithm.
 
-    Each subclass has an `operations` of its own, which does not ask the class what it is:
-    torch.compile cannot trace that.
+    Each subclass has its own `operations`, which uses no attributes of the class: torch.compile
+    cannot trace those.
     """
 
     upper = logarithm = False
@@ -89,14 +89,17 @@ class _Quantile(Numeric):
 
 @in_float64
 def log_betainc(a, b, x, complement=None):
-    """Logarithm of the regularised incomplete beta function, the integral from 0 to x of t^(a-1) (1-t)^(b-1) / B(a, b).
+    """Logarithm of the regularised incomplete beta function I_x(a, b), elementwise.
 
-    a, b > 0 and 0 <= x <= 1 broadcast. `complement` = 1 - x may be passed to keep its digits where
-    x is near 1; the gradient then reaches the smaller of the two. Measured against mpmath: relative
-    error of the logarithm 4e-14, of its gradients 1e-11 (a, b from 1e-30 to 3000, x from 1e-300 to
-    1 - 2^-45), absolute error of the probability 5e-15 (2e-14 with a, b up to 1e6).
+    I_x(a, b) = integral_0^x t^(a - 1) (1 - t)^(b - 1) dt / B(a, b) (DLMF 8.17.2). a > 0, b > 0 and
+    0 <= x <= 1 broadcast. `complement` = 1 - x may be passed to keep its digits where x is near 1;
+    the gradient then goes to the smaller of the two. Raises TypeError if no argument is a tensor.
 
-    >>> round(log_betainc(torch.tensor(5.0, dtype=torch.float64), 1.0, 1e-100).item(), 9)    # 5 log x
+    Measured against mpmath: relative error of the logarithm 4e-14 and of its gradients 1e-11 (a and
+    b from 1e-30 to 3000, x from 1e-300 to 1 - 2^-45), absolute error of the probability 5e-15
+    (2e-14 with a and b up to 1e6).
+
+    >>> round(log_betainc(torch.tensor(5.0, dtype=torch.float64), 1.0, 1e-100).item(), 9)  # 5 log x
     -1151.292546497
     """
     return _LogLower.at(a, b, x, complement)
@@ -104,9 +107,12 @@ def log_betainc(a, b, x, complement=None):
 
 @in_float64
 def log_betaincc(a, b, x, complement=None):
-    """Logarithm of the complement 1 - I_x(a, b) = I_(1-x)(b, a); as `log_betainc`.
+    """Logarithm of the complement 1 - I_x(a, b) = I_(1-x)(b, a), elementwise (DLMF 8.17.4).
 
-    >>> round(log_betaincc(torch.tensor(1.0, dtype=torch.float64), 1e5, 0.5).item(), 6)    # 1e5 log(1/2)
+    Arguments, accuracy and the TypeError are those of `log_betainc`.
+
+    >>> log_tail = log_betaincc(torch.tensor(1.0, dtype=torch.float64), 1e5, 0.5)
+    >>> round(log_tail.item(), 6)  # 1e5 log(1/2)
     -69314.718056
     """
     return _LogUpper.at(a, b, x, complement)
@@ -114,9 +120,13 @@ def log_betaincc(a, b, x, complement=None):
 
 @in_float64
 def betainc(a, b, x, complement=None):
-    """Regularised incomplete beta function I_x(a, b), with gradients in all three arguments; as `log_betainc`.
+    """Regularised incomplete beta function I_x(a, b), elementwise, with all gradients.
 
-    >>> round(betainc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)    # 3 x^2 - 2 x^3
+    It is the distribution function of the beta distribution. Definition, arguments, accuracy and
+    the TypeError are those of `log_betainc`.
+
+    >>> probability = betainc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25)
+    >>> round(probability.item(), 12)  # 3 x^2 - 2 x^3
     0.15625
     """
     return _Lower.at(a, b, x, complement)
@@ -124,7 +134,9 @@ def betainc(a, b, x, complement=None):
 
 @in_float64
 def betaincc(a, b, x, complement=None):
-    """Complement 1 - I_x(a, b) of the regularised incomplete beta function; as `log_betainc`.
+    """Complement 1 - I_x(a, b) of the regularised incomplete beta function, elementwise.
+
+    Arguments, accuracy and the TypeError are those of `log_betainc`.
 
     >>> round(betaincc(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.25).item(), 12)
     0.84375
@@ -134,12 +146,12 @@ def betaincc(a, b, x, complement=None):
 
 @in_float64
 def betaincinv(a, b, p, complement=None):
-    """The x with betainc(a, b, x) = p: the quantile of the beta distribution.
+    """The x with betainc(a, b, x) = p: the quantile of the beta distribution, elementwise.
 
-    a, b > 0 and 0 <= p <= 1 broadcast; `complement` = 1 - p may be passed where p is near 1.
-    Gradients by the implicit function theorem. For 1 - x with all its digits, swap: betaincinv(b,
-    a, 1 - p, p). The round trip betainc(a, b, x) holds to 1e-13 absolute and 1e-11 relative; a
-    quantile below 1e-300 is returned as 0.
+    a > 0, b > 0 and 0 <= p <= 1 broadcast; `complement` = 1 - p may be passed where p is near 1.
+    betaincinv(b, a, 1 - p, p) is 1 - x with all its digits. The gradients follow from the implicit
+    function theorem. betainc(a, b, x) returns p to within 1e-13 absolute and 1e-11 relative; a
+    quantile below 1e-300 is returned as 0. Raises TypeError if no argument is a tensor.
 
     >>> round(betaincinv(torch.tensor(2.0, dtype=torch.float64), 2.0, 0.15625).item(), 12)
     0.25

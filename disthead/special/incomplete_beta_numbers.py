@@ -1,9 +1,9 @@
-"""The incomplete beta function of concrete numbers, by SciPy where that is exact, and its first derivatives.
+"""The incomplete beta function of concrete numbers and its first derivatives.
 
-SciPy's function takes a thirtieth of the time of `incomplete_beta_operations`. The derivatives by
-the shapes are sums over the nodes of the quadrature there: where its variable u stands for the
-point t, log(t / x) is the derivative of the integrand's logarithm by a, and log((1 - t) / (1 - x))
-that by b.
+SciPy computes the values where it is exact, in a thirtieth of the time of
+`incomplete_beta_operations`. The derivatives by the shapes are sums over the nodes of the
+quadrature there: at the point t of the variable u, log(t / x) is the derivative of the integrand's
+logarithm by a, and log((1 - t) / (1 - x)) that by b.
 """
 
 import math
@@ -30,9 +30,10 @@ NUDGE = 1 + 2.0**-52
 
 
 def tail_by_scipy(a, b, x, y, upper, logarithm):
-    """One of the tails, or its logarithm, of concrete numbers, from SciPy's tail on the side of the mean on which x lies.
+    """A tail of the incomplete beta function of concrete numbers, or its logarithm.
 
-    Where the digits of 1 - x count, x and y = 1 - x are both taken from the smaller one.
+    It comes from SciPy's tail on that side of the mean on which x lies. Where the digits of 1 - x
+    matter, x and y = 1 - x are both computed from the smaller one.
     """
     direct = not (upper or logarithm)
     steep = _steepest(a, b, direct) > 1000
@@ -43,21 +44,22 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
     left = b * x <= a * y
     first, second, point = torch.where(left, a, b), torch.where(left, b, a), torch.where(left, x, y)
     known = by_scipy("betainc", first, second, point)
-    # there the digits count that 1 - x has and x has not, which SciPy does not get to know
+    # there the digits matter that 1 - x has and x lacks, which SciPy does not receive
     if steep:
         rows = (second.reciprocal().add_(1).mul_(first) > 100).logical_and_(point > 0.5)
         known = mend(
             known, rows, _with_complement, known, first, second, point, torch.where(left, y, x)
         )
-    asked = ~left if upper else left
-    if not extent(known)[1] <= 0.9:  # of two tails the smaller one has the digits
-        most = known > 0.9
-        most = most if logarithm else most & ~asked
-        known, asked = mend(known, most, _slow_complement, first, second, point), asked ^ most
+    is_result = ~left if upper else left  # whether the known tail is the one to return
+    if not extent(known)[1] <= 0.9:  # the smaller one of two tails has the digits
+        large = known > 0.9
+        large = large if logarithm else large & ~is_result
+        known = mend(known, large, _slow_complement, first, second, point)
+        is_result = is_result ^ large
     if not logarithm:
-        return torch.where(asked, known, 1 - known)
+        return torch.where(is_result, known, 1 - known)
     logarithms = torch.log(known)
-    result = torch.where(asked, logarithms, known.neg_().log1p_())
+    result = torch.where(is_result, logarithms, known.neg_().log1p_())
     if not extent(result)[0] > -665:  # SciPy's value underflowed or is nan
         lost = ~(result > -665) & (x > 0) & (y > 0)
         result = mend(result, lost, lambda *rows: log_tails(*rows)[int(upper)], a, b, x, y)
@@ -65,8 +67,9 @@ def tail_by_scipy(a, b, x, y, upper, logarithm):
 
 
 def _steepest(a, b, direct):
-    """A bound, up to a small factor, of the derivative by x near the mean of the tails' logarithms, or of the lower one's alone
-    where it is asked for directly.
+    """A bound, up to a small factor, of the derivative by x near the mean of the tails' logarithms.
+
+    With `direct`, of the lower tail's logarithm alone.
     """
     (least_a, most_a), (least_b, most_b) = extent(a), extent(b)
     least = least_b if direct else min(least_a, least_b)
@@ -74,9 +77,10 @@ def _steepest(a, b, direct):
 
 
 def _with_complement(tail, a, b, x, y):
-    """I_x(a, b) at the x = 1 - y that y, the more exact of the two, stands for, given its value at x as it was rounded.
+    """I_x(a, b) at x = 1 - y, from its value `tail` at the rounded x.
 
-    By a linear step along the density; where that is too long, by SciPy's complement at y.
+    y is the more exact of the two. The correction is a linear step along the density; where that is
+    too long, SciPy computes the complement at y.
     """
     step = (1 - x) - y
     moved = torch.abs(step) * a * (1 + 1 / b)
@@ -94,26 +98,30 @@ def _slow_complement(a, b, x):
 
 
 def tail_slopes(a, b, x, y):
-    """Whether the quadrature integrates the upper tail, and the derivatives of that tail's logarithm: by a, by b, and the size of
-    that by logit(x), each of shape (rows,) and exact to ten digits except where `without_slopes`
-    says so.
+    """The derivatives of the logarithm of the tail that the quadrature integrates.
+
+    Returns whether that is the upper tail, the derivatives by a and by b, and the absolute value of
+    that by logit(x), each of shape (rows,). They have ten digits, except in the rows of
+    `without_slopes`.
     """
     swap, small = sides(a, b, x, y)
     a, b, x, y = from_the_left(~swap, a, b, x, y)
     total = a + b
     lacking, lacking_all = digamma_error(b), digamma_error(total)
     by_a, by_b, by_logit = torch.empty_like(a), torch.empty_like(a), torch.empty_like(a)
-    for rows, parts in ((~small, _integral_slopes), (small, _series_slopes)):
+    for rows, slopes in ((~small, _integral_slopes), (small, _series_slopes)):
         index = rows.nonzero()[:, 0]
         if len(index):
-            given = (part[index] for part in (a, b, x, y, total, lacking, lacking_all))
-            by_a[index], by_b[index], by_logit[index] = parts(*given)
+            chosen = (part[index] for part in (a, b, x, y, total, lacking, lacking_all))
+            by_a[index], by_b[index], by_logit[index] = slopes(*chosen)
     return swap, torch.where(swap, by_b, by_a), torch.where(swap, by_a, by_b), by_logit
 
 
 def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
-    """With t where u is, log(t / x) = -y u - K and log((1 - t) / y) = x u - K; for p = x and G = log(1 + p (e^w - 1)) they are
-    -u - G and -G, for p = y they are -G and u - G.
+    """The derivatives by a, b and logit(x) of the logarithm of the integral.
+
+    At the point t of u, log(t / x) = -y u - K and log((1 - t) / y) = x u - K. With
+    G = log(1 + p (e^w - 1)) these are -u - G and -G if p = x, and -G and u - G if p = y.
     """
     left = x <= y
     p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
@@ -129,7 +137,7 @@ def _integral_slopes(a, b, x, y, total, lacking, lacking_all):
 
 
 def _integral_sums(p, end, straight, total):
-    """Of the integrand on (0, 1), of u times it, and of log(1 + p (e^w - 1)) times it."""
+    """The integrals on (0, 1) of f, u f and log(1 + p (e^w - 1)) f, where f is the integrand."""
     nodes, weights = gauss_legendre(40, p)
     growth = (
         (end.unsqueeze(-1) * nodes).exp_().mul_(p.unsqueeze(-1)).add_(1 - p.unsqueeze(-1)).log_()
@@ -175,24 +183,30 @@ def _lower_by_scipy(a, b, x, y):
 
 
 def slopes_of_tail(result, a, b, x, y, upper, logarithm):
-    """The derivatives of `tail_by_scipy`, whose value is `result`, by a, b, x and y, and a mask of the rows in which they are inexact."""
+    """The derivatives of `tail_by_scipy`, whose value is `result`, by a, b, x and y.
+
+    Returns them and a mask of the rows in which they are inexact.
+    """
     known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
-    asked = known_upper == upper
+    is_result = known_upper == upper
     if logarithm:
-        factor = torch.where(asked, 1, -torch.expm1(-result))
+        factor = torch.where(is_result, 1, -torch.expm1(-result))
     else:
-        known = torch.where(asked, result, 1 - result)
-        given = from_the_left(~known_upper, a, b, x, y)
-        known = mend(known, ~asked & (known < 1e-3), _lower_by_scipy, *given)
-        factor = torch.where(asked, known, -known)
+        known = torch.where(is_result, result, 1 - result)
+        arguments = from_the_left(~known_upper, a, b, x, y)
+        known = mend(known, ~is_result & (known < 1e-3), _lower_by_scipy, *arguments)
+        factor = torch.where(is_result, known, -known)
     by_x = torch.where(known_upper, -factor, factor) * by_logit / (x * y)
     return (factor * by_a, factor * by_b, by_x, torch.zeros_like(by_x)), without_slopes(a, b, x, y)
 
 
 def quantile_by_scipy(a, b, p, q):
-    """The x with I_x(a, b) = p = 1 - q, of concrete numbers: SciPy's, but in deep tails, where that is wrong."""
-    # For whole-numbered shapes SciPy sums series that lose digits (2e-11 at 2 and 1e6): shapes next
-    # to them avoid these.
+    """The x with I_x(a, b) = p = 1 - q, of concrete numbers.
+
+    It is SciPy's, except in deep tails, where that is wrong.
+    """
+    # For integer shapes SciPy sums series that lose digits (2e-11 at 2 and 1e6): neighbouring
+    # numbers avoid these.
     x = by_scipy("betaincinv", a * NUDGE, b * NUDGE, p)
     x = mend(x, q < 1e-3, _slow_complement_inverse, a, b, q)
     x = torch.where((p <= 0) | (x < 1e-300), 0, torch.where(q <= 0, 1, x))
@@ -212,11 +226,16 @@ def _slow_complement_inverse(a, b, q):
 
 
 def slopes_of_quantile(x, a, b, p, q):
-    """The derivatives of the quantile x by a, b, p and q, and a mask of the rows in which they are inexact."""
+    """The derivatives of the quantile x by a, b, p and q.
+
+    Returns them and a mask of the rows in which they are inexact.
+    """
     y = mend(1 - x, x > 0.99, quantile_by_scipy, b, a, q, p)
     known_upper, by_a, by_b, by_logit = tail_slopes(a, b, x, y)
     by_p = x * y / (torch.where(known_upper, q, p) * by_logit)
     factor = torch.where(known_upper, 1.0, -1.0).to(x.dtype) * x * y / by_logit
-    lost = (x <= 0) | (y <= 0)  # too close to an end to be written, or there
-    found = factor * by_a, factor * by_b, torch.where(p > q, 0, by_p), torch.where(p > q, -by_p, 0)
-    return [torch.where(lost, 0, one) for one in found], without_slopes(a, b, x, y) & ~lost
+    is_end = (x <= 0) | (y <= 0)  # 0 or 1, or too close to them for double precision
+    by_q = torch.where(p > q, -by_p, 0)
+    slopes = factor * by_a, factor * by_b, torch.where(p > q, 0, by_p), by_q
+    inexact = without_slopes(a, b, x, y) & ~is_end
+    return [torch.where(is_end, 0, slope) for slope in slopes], inexact

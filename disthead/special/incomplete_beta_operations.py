@@ -1,18 +1,19 @@
-"""The logarithms of the regularised incomplete beta function and its complement, and its inverse, in plain operations.
+"""The logarithms of the incomplete beta function's tails, and its inverse, in plain operations.
 
 With p the smaller of x and 1 - x, the tail on the side of x away from the mode is the integrand at
 x times an integral along u = |logit t - logit x|,
 
-    I_x(a, b) = x^a (1 - x)^b / B(a, b) * integral_0^inf exp(-[m u + (a + b) K(u)]) du,   m = a (1 -
-    x) - b x >= 0, K(u) = log(1 + p (e^w - 1)) - p w,   w = -u if p = x, else u,
+    I_x(a, b) = x^a (1 - x)^b / B(a, b) * integral_0^inf exp(-[m u + (a + b) K(u)]) du,
+    m = a (1 - x) - b x >= 0,
+    K(u) = log(1 + p (e^w - 1)) - p w with w = -u if p = x, else w = u,
 
 where K, the cumulant function of a centred Bernoulli variable, is convex. Fixed Gauss-Legendre
-nodes up to the point where the bracket reaches 40 take it to rounding as long as a >= 1 or the
-integrand is at its steep part. The rest, a < 1 and x (a + b) of order 1, is
+nodes up to the point where the bracket reaches 38 give it to within rounding if a >= 1 or the
+integrand is at its steep part. The remaining case, a < 1 and x (a + b) of order 1, is
 
     I_x(a, b) = x^a / (a B(a, b)) * [1 + a integral_0^1 s^(a - 1) ((1 - x s)^(b - 1) - 1) ds].
 
-The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything is made of differentiable
+The other tail follows from I_x(a, b) = 1 - I_(1-x)(b, a). Everything consists of differentiable
 operations.
 """
 
@@ -52,7 +53,7 @@ def _cumulant(p, w):
 
 
 def quick_cumulant(p, w):
-    """`_cumulant` to thirteen digits and at a third of the cost, for inverses: the first cumulants of Bernoulli(p)."""
+    """`_cumulant` to thirteen digits at a third of its cost, by the cumulants of Bernoulli(p)."""
     variance, skew = p * (1 - p), 1 - 2 * p
     third, fourth, fifth = skew / 6, (1 - 6 * variance) / 24, skew * (1 - 12 * variance) / 120
     sixth = (1 - variance * (30 - 120 * variance)) / 720
@@ -63,7 +64,7 @@ def quick_cumulant(p, w):
 
 
 def sides(a, b, x, y):
-    """Whether the upper tail is to be worked out, by symmetry, and whether by the series."""
+    """Masks: whether to compute the upper tail, by symmetry, and whether to use the series."""
     small_left = (a < 1) & (x <= 0.5) & ((a + b) * x < 1.5)
     small_right = (b < 1) & (y <= 0.5) & ((a + b) * y < 1.5) & ~small_left
     small = small_left | small_right
@@ -73,7 +74,7 @@ def sides(a, b, x, y):
 
 
 def from_the_left(left, a, b, x, y):
-    """The arguments of the lower tail, or of the upper one as the lower tail of what is left."""
+    """The arguments of the lower tail, or of the upper one as a lower tail, I_(1-x)(b, a)."""
     return (
         torch.where(left, a, b),
         torch.where(left, b, a),
@@ -83,7 +84,7 @@ def from_the_left(left, a, b, x, y):
 
 
 def truncation(a, b, x, y, p, sign, depth, cumulant):
-    """The u at which the bracket reaches `depth`."""
+    """The u at which the exponent in brackets above reaches `depth`."""
     slope, total = a * y - b * x, a + b
 
     def exponent(u):
@@ -94,7 +95,7 @@ def truncation(a, b, x, y, p, sign, depth, cumulant):
 
 
 def _log_tail_integral(a, b, x, y, count, cumulant):
-    """log of the integral above, for x at or below the mean a / (a + b)."""
+    """The logarithm of the integral above, for x at or below the mean a / (a + b)."""
     slope, total = a * y - b * x, a + b
     left = x <= y
     p, sign = torch.where(left, x, y), torch.where(left, -1.0, 1.0).to(x.dtype)
@@ -109,7 +110,7 @@ def _log_tail_integral(a, b, x, y, count, cumulant):
 
 
 def _log_lower_small(a, b, x, log_a_beta, count):
-    """log I_x(a, b) for a < 1 and small x (a + b), relatively accurate even where it is close to 0."""
+    """The logarithm of I_x(a, b) for a < 1 and small x (a + b), accurate also near 0."""
     s, weights = endpoint_rule(count, x)
     a_, b_, x_ = a.unsqueeze(-1), b.unsqueeze(-1), x.unsqueeze(-1)
     correction = (weights * s**a_ * torch.expm1((b_ - 1) * torch.log1p(-x_ * s))).sum(-1)
@@ -140,8 +141,8 @@ def _log_tails(a, b, x, y):
 def _tails(a, b, x, y, count, constants=None):
     """`_log_tails` with `count` nodes.
 
-    Quicker, to twelve digits, given `constants`: the logarithms of x^a y^b / B(a, b), of a B(a, b)
-    and of b B(a, b).
+    With `constants`, the logarithms of x^a y^b / B(a, b), of a B(a, b) and of b B(a, b), it takes
+    less time and has twelve digits.
     """
     empty, full = x <= 0, y <= 0
     x, y = torch.where(empty | full, 0.5, x), torch.where(empty | full, 0.5, y)
@@ -168,8 +169,7 @@ def _tails(a, b, x, y, count, constants=None):
 
 @elementwise_operator("logit_betainc_inverse")
 def _logit_inverse(a, b, log_p):
-    """The logit of the x with log I_x(a, b) = log_p, p <= 1/2, by steps in the logit, where the tail is log-concave."""
-
+    """The logit of the x with log I_x(a, b) = log_p for p <= 1/2; the tail is log-concave in it."""
     total = a + b
     left = a <= b
     p, sign = torch.where(left, a, b) / total, torch.where(left, -1.0, 1.0).to(a.dtype)
@@ -177,9 +177,9 @@ def _logit_inverse(a, b, log_p):
     log_a_beta, log_b_beta = _log_a_beta(a, b), _log_a_beta(b, a)
 
     def descent(u):
-        """How far the logarithm of the kernel has fallen at u below the peak, and its slope."""
+        """By how much the log kernel at a distance u below the peak is lower, and its slope."""
         w = sign * u
-        inner = torch.clamp(w, max=600)  # from there on the logarithm is straight
+        inner = torch.clamp(w, max=600)  # beyond, the logarithm is linear
         value, derivative = quick_cumulant(p, inner)
         return total * (value + (1 - p) * (w - inner)), total * sign * derivative
 
@@ -192,8 +192,7 @@ def _logit_inverse(a, b, log_p):
         log_tail = _tails(a, b, x, y, count, (log_kernel, log_a_beta, log_b_beta))[0]
         return log_tail, log_kernel, tilt
 
-    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of
-    # the root
+    # Chernoff's bound, whose logarithm is minus that descent, gives a start beyond the root
     narrow = torch.log1p(-log_p / b + torch.sqrt(-2 * log_p / b)) - log_p / a
     limit = torch.clamp(torch.where(left, torch.inf, narrow), max=690)
     distance = truncation_point(descent, torch.zeros_like(a), a * (b / total), -log_p, limit)
@@ -205,7 +204,7 @@ class _LogitInverse(Root):
 
     @staticmethod
     def equation(logit, a, b, log_p):
-        lost = torch.abs(logit) > 690  # too close to an end to be written
+        lost = torch.abs(logit) > 690  # 0 or 1 in double precision
         safe = torch.where(lost, 0, logit)
         x, y = torch.sigmoid(safe), torch.sigmoid(-safe)
         tail = log_tails(a, b, x, y)[0]
@@ -219,7 +218,7 @@ def _logit_root(a, b, log_p):
 
 
 def pair_inverse(a, b, p, q):
-    """(x, 1 - x) with I_x(a, b) = p = 1 - q, solved in the smaller of p and q; float64 in and out."""
+    """(x, 1 - x) with I_x(a, b) = p = 1 - q, solved in the smaller of p and q; in float64."""
     a, b, p, q = torch.broadcast_tensors(a, b, p, q)
     empty, full, upper = p <= 0, q <= 0, p > q
     log_p = torch.log(torch.where(empty | full, 0.5, torch.where(upper, q, p)))

@@ -5,19 +5,19 @@ Both tails are the integrand at x times an integral along u = |log(t / x)|,
     Q(a, x) = x^a e^-x / Gamma(a) * integral_0^inf exp(-[(x - a) u + x (e^u - 1 - u)]) du,
     P(a, x) = x^a e^-x / Gamma(a) * integral_0^inf exp(-[(a - x) u + x (e^-u - 1 + u)]) du,
 
-where the bracket grows from 0, convexly, on the side of x away from the mode. 48 Gauss-Legendre
-nodes up to the point where it reaches 38 take either to rounding, for every a and x >= 1 or so; 12
-nodes up to 12 do for the first steps of an inverse. What is left, a and x below 1, is
-Kummer's integral (DLMF 8.2.7),
+where the bracket is convex and grows from 0, on the side of x away from the mode. 48 Gauss-Legendre
+nodes up to the point where it reaches 38 give either integral to within rounding, for every a and
+for x of about 1 and more; 12 nodes up to 12 suffice for the first steps of an inverse. The
+remaining case, a and x below 1, is Kummer's integral (DLMF 8.2.7),
 
     P(a, x) = x^a / Gamma(1 + a) * [1 + a integral_0^1 s^(a - 1) (e^(-x s) - 1) ds].
 
-The tail that is not integrated is the complement of the other. All of this is differentiable
-operations: gradients are exact derivatives of the quadrature, and log-space results do not
-underflow.
+The tail that is not integrated is the complement of the other. All of this consists of
+differentiable operations: gradients are exact derivatives of the quadrature, and results in log
+space do not underflow.
 
-Concrete numbers (`Numeric`) come from SciPy, whose tails are exact to 1e-12 of their own size
-except for the rows replaced here. Their first derivatives are the quadrature above with the
+For concrete numbers (`Numeric`) SciPy computes the tails, which have a relative error of 1e-12
+except in the rows that are replaced here. The first derivatives are the quadrature above with the
 derivative of its integrand, in chunks that stay in the cache.
 """
 
@@ -37,7 +37,7 @@ FULL, COARSE = 48, 12  # nodes: errors of 1e-14 and of 1e-5
 _NODES, _DEPTH = 28, 28.0  # of first derivatives: errors of 1e-10
 NONE = 0  # no quadrature, but `log_hazard`
 STEPS = (NONE, *(COARSE,) * 5, FULL)  # of an inverse
-DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is left out
+DEPTH = {FULL: 38.0, COARSE: 12.0}  # e^-38 of the integrand is omitted
 
 
 def log1mexp(x):
@@ -57,10 +57,10 @@ def log1mexp(x):
 
 @torch.no_grad()
 def truncation_point(exponent, slope, curvature, depth, limit=None):
-    """The u where a convex exponent(u) ~ slope u + curvature u^2 / 2 + ... reaches `depth`.
+    """The u where a convex exponent(u) = slope u + curvature u^2 / 2 + ... reaches `depth`.
 
-    By Newton's method on log against log. `limit` bounds the first guess where u may be so large
-    that the exponent overflows.
+    exponent(u) returns the value and the derivative. Newton's method is applied to log exponent as
+    a function of log u. `limit` bounds u where the exponent may overflow.
     """
     limit = torch.full_like(slope, torch.inf) if limit is None else limit
     u = torch.minimum(
@@ -73,24 +73,27 @@ def truncation_point(exponent, slope, curvature, depth, limit=None):
 
 
 def log_hazard(slope, curvature):
-    """log of the density over the tail, roughly, where the density falls like exp(-slope u - curvature u^2 / 2)."""
+    """Roughly log(density / tail) of a density like exp(-slope u - curvature u^2 / 2)."""
     return torch.log((slope + torch.hypot(slope, torch.sqrt(8 / math.pi * curvature))) / 2)
 
 
 def endpoint_rule(count, like):
-    """Nodes s and weights for integral_0^1 f(s) ds / s of an f like s^(1 + a) near 0: s = v^8 smooths it."""
+    """Nodes s and weights for integral_0^1 f(s) ds / s of an f like s^(1 + a) near 0.
+
+    The substitution s = v^8 makes the integrand smooth.
+    """
     v, weights = gauss_legendre(count, like)
     return v**8, 8 * weights / v
 
 
 def _quick_expm1mx(x):
-    """exp(x) - 1 - x to thirteen digits and at a third of the cost, for inverses."""
+    """exp(x) - 1 - x to thirteen digits at a third of the cost, for inverses."""
     close = x * x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x * (1 / 720)))))
     return torch.where(torch.abs(x) < 0.01, close, torch.expm1(x) - x)
 
 
 def _log_tail_integral(a, x, upper, count, excess):
-    """log of the integral above for the tail on the side of x away from the mode."""
+    """The logarithm of the integral above, for the tail on the side of x away from the mode."""
     sign = torch.where(upper, 1.0, -1.0).to(x.dtype)
     slope = sign * (x - a)
 
@@ -105,7 +108,7 @@ def _log_tail_integral(a, x, upper, count, excess):
 
 
 def _log_lower_small(a, x, count):
-    """log P for a and x below about 1."""
+    """The logarithm of P for a and x below about 1."""
     s, weights = endpoint_rule(min(count, 24), x)
     a_, x_ = a.unsqueeze(-1), x.unsqueeze(-1)
     correction = (weights * s**a_ * torch.expm1(-x_ * s)).sum(-1)
@@ -113,7 +116,7 @@ def _log_lower_small(a, x, count):
 
 
 def _log_kernel(a, x):
-    """log of x^a e^-x / Gamma(a): a times the Poisson mass of a at rate x."""
+    """The logarithm of x^a e^-x / Gamma(a), which is a times the Poisson mass of a at rate x."""
     return poisson_log_mass(a, x) + torch.log(a)
 
 
@@ -124,7 +127,11 @@ def _log_tails(a, x):
 
 
 def _tails(a, x, count, log_kernel=None):
-    """`_log_tails` with `count` nodes; quicker, to twelve digits, given the logarithm of x^a e^-x / Gamma(a)."""
+    """`_log_tails` with `count` nodes.
+
+    With `log_kernel`, the logarithm of x^a e^-x / Gamma(a), it takes less time and has twelve
+    digits.
+    """
     empty, full = x == 0, torch.isinf(x)
     x = torch.where(empty | full, 1, x)
     small = (a < 1) & (x < 1)
@@ -142,15 +149,14 @@ def _tails(a, x, count, log_kernel=None):
     return lower, torch.where(full, -torch.inf, torch.where(empty, 0, upper))
 
 
-# SciPy sums at most 2,000 terms, which are too few outside of 4.5 standard deviations of a great
-# shape.
-_GREAT, _FAR = 1e5, 4.5
+# SciPy sums at most 2,000 terms, which are too few beyond 4.5 standard deviations of a large shape.
+_LARGE_SHAPE, _SUMMABLE_STDS = 1e5, 4.5
 _UNDERFLOW = 1e-290
 
 
 def _is_far(a, x):
     """Where SciPy's series do not converge."""
-    return (a > _GREAT) & (torch.abs(x - a) > _FAR * torch.sqrt(a))
+    return (a > _LARGE_SHAPE) & (torch.abs(x - a) > _SUMMABLE_STDS * torch.sqrt(a))
 
 
 def _lower_number(a, x):
@@ -158,14 +164,14 @@ def _lower_number(a, x):
     least, greatest = extent(a)
     if not least >= 1e-5:  # SciPy's value exceeds 1 there
         lower = mend(lower, a < 1e-5, lambda *rows: 1 - _upper_number(*rows), a, x)
-    if not greatest <= _GREAT:
+    if not greatest <= _LARGE_SHAPE:
         lower = mend(lower, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[0]), a, x)
     return lower
 
 
 def _upper_number(a, x):
     upper = by_scipy("gammaincc", a, x)
-    if not extent(a)[1] <= _GREAT:
+    if not extent(a)[1] <= _LARGE_SHAPE:
         upper = mend(upper, _is_far(a, x), lambda *rows: torch.exp(_log_tails(*rows)[1]), a, x)
     return upper
 
@@ -223,8 +229,10 @@ def _lower_slopes(a, x, log_tail, is_lower):
 
 
 def _integrated_tail(a, x):
-    """Of the tail that `_tails` integrates, for concrete numbers: whether it is the upper one, its probability over x times the
-    density, and the derivative of its logarithm by a.
+    """The tail that `_tails` integrates and its derivative by a, for concrete numbers.
+
+    Returns whether it is the upper tail, its probability divided by x times the density, and the
+    derivative of its logarithm by a.
     """
     small = (a < 1) & (x < 1)
     upper = (x >= a) & ~small
@@ -247,10 +255,10 @@ def _integrated_tail(a, x):
 
 
 def _integrals(a, x, end):
-    """The integrals of the integrand and of u times it, where u = |log(t / x)| is divided by its value at the end."""
+    """The integrals of f and u f, of the integrand f and u = |log(t / x)| relative to its end."""
     nodes, weights = gauss_legendre(_NODES, x)
     t = nodes.unsqueeze(-1) * end
-    # exp(t) - 1 takes a fifth of the time, and loses no more than 1e-12 of the exponents here
+    # exp(t) - 1 takes a fifth of the time of expm1, with an error of the exponents below 1e-12 here
     rise = torch.exp(t).sub_(1) if x.amax() < 1e4 else torch.expm1(t)
     integrand = rise.mul_(-x).add_(t.mul_(a)).exp_()
     return (torch.stack([weights, weights * nodes]) @ integrand).unbind(0)
@@ -273,13 +281,16 @@ def _small_integrals(a, x):
 
 @in_float64
 def log_gammainc(a, x):
-    """Logarithm of the regularised lower incomplete gamma function P(a, x) = integral_0^x t^(a - 1) e^-t dt / Gamma(a).
+    """Logarithm of the regularised lower incomplete gamma function P(a, x), elementwise.
 
-    a > 0 and x >= 0 broadcast. Measured against mpmath (a from 1e-30 to 1e6, x from 1e-300 to 1e5):
-    relative error of the logarithm 3e-13 (1e-11 of those between -1e-100 and 0), of its gradients
-    1e-9, absolute error of the probability 5e-15.
+    P(a, x) = integral_0^x t^(a - 1) e^-t dt / Gamma(a) (DLMF 8.2.4). a > 0 and x >= 0 broadcast.
+    Raises TypeError if no argument is a tensor.
 
-    >>> log_gammainc(torch.tensor(10.0), torch.tensor(1e-30)).item()    # far below the smallest float32
+    Measured against mpmath (a from 1e-30 to 1e6, x from 1e-300 to 1e5): relative error of the
+    logarithm 3e-13 (1e-11 between -1e-100 and 0) and of its gradients 1e-9, absolute error of the
+    probability 5e-15.
+
+    >>> log_gammainc(torch.tensor(10.0), torch.tensor(1e-30)).item()  # P itself underflows
     -705.8799438476562
     """
     return _LogLower.of(a, x)
@@ -287,7 +298,9 @@ def log_gammainc(a, x):
 
 @in_float64
 def log_gammaincc(a, x):
-    """Logarithm of the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x); as `log_gammainc`.
+    """Logarithm of the regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x).
+
+    Arguments, accuracy and the TypeError are those of `log_gammainc`.
 
     >>> round(log_gammaincc(torch.tensor(1.0, dtype=torch.float64), 1e5).item(), 9)
     -100000.0
@@ -297,9 +310,12 @@ def log_gammaincc(a, x):
 
 @in_float64
 def gammainc(a, x):
-    """Regularised lower incomplete gamma function P(a, x), with gradients in both arguments; as `log_gammainc`.
+    """Regularised lower incomplete gamma function P(a, x), with gradients in both arguments.
 
-    >>> round(gammainc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)    # 1 - 1/e
+    It is the distribution function of the gamma distribution with concentration a and rate 1.
+    Definition, arguments, accuracy and the TypeError are those of `log_gammainc`.
+
+    >>> round(gammainc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)  # 1 - 1/e
     0.632120558829
     """
     return _lower_number(a, x) if are_plain_numbers(a, x) else torch.exp(_LogLower.of(a, x))
@@ -307,9 +323,11 @@ def gammainc(a, x):
 
 @in_float64
 def gammaincc(a, x):
-    """Regularised upper incomplete gamma function Q(a, x), with gradients in both arguments; as `log_gammainc`.
+    """Regularised upper incomplete gamma function Q(a, x) = 1 - P(a, x), with both gradients.
 
-    >>> round(gammaincc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)    # 1/e
+    Arguments, accuracy and the TypeError are those of `log_gammainc`.
+
+    >>> round(gammaincc(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)  # 1/e
     0.367879441171
     """
     return _upper_number(a, x) if are_plain_numbers(a, x) else torch.exp(_LogUpper.of(a, x))
@@ -317,13 +335,16 @@ def gammaincc(a, x):
 
 @elementwise_operator("log_gammainc_inverse")
 def _inverse(a, log_p, upper):
-    """The x with log P(a, x) = log_p, or log Q where upper is 1, where both tails are log-concave in log x."""
+    """The x with log P(a, x) = log_p, or log Q(a, x) = log_p where upper is 1.
+
+    Both tails are log-concave in log x.
+    """
     upper = upper > 0
     sign = torch.where(upper, -1.0, 1.0).to(a.dtype)
     peak, log_height = sign * torch.log(a), _log_kernel(a, a)
 
     def descent(u):
-        """How far the logarithm of the kernel has fallen at u below the peak, and its slope."""
+        """By how much the log kernel at a distance u below the peak is lower, and its slope."""
         return a * _quick_expm1mx(-sign * u), -a * sign * torch.expm1(-sign * u)
 
     def tail(v, count):
@@ -335,8 +356,7 @@ def _inverse(a, log_p, upper):
         lower, other = _tails(a, x, count, log_kernel)
         return torch.where(upper, other, lower), log_kernel, tilt
 
-    # Chernoff's bound on the tail, whose logarithm is that fall, gives a start on the far side of
-    # the root
+    # Chernoff's bound, whose logarithm is minus that descent, gives a start beyond the root
     limit = torch.where(upper, torch.log1p(-log_p / a + torch.sqrt(-2 * log_p / a)), torch.inf)
     start = peak - truncation_point(descent, torch.zeros_like(a), a, -log_p, limit)
     return torch.exp(sign * log_concave_root(tail, log_p, start, STEPS))
@@ -347,7 +367,7 @@ class _Inverse(Root):
 
     @staticmethod
     def equation(x, a, log_p, upper):
-        lost = x < 1e-300  # too small to be written
+        lost = x < 1e-300  # returned as 0
         safe = torch.where(lost, 1, x)
         sign = torch.where(upper > 0, -1.0, 1.0).to(x.dtype)
         lower_tail, upper_tail = _log_tails(a, safe)
@@ -374,7 +394,7 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(a, p, q):
-        by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where p has been rounded by more than q
+        by_upper = p > (0.5 + 50 * a).clamp(max=0.999)  # where the rounding of p matters more
         x = mend(
             by_scipy("gammaincinv", a, p),
             by_upper,
@@ -385,7 +405,9 @@ class _Quantile(Numeric):
         x = mend(x, x < 1e-100, _Quantile.next_to_zero, a, p, q)
         tail = torch.minimum(p, q)
         lost = (
-            ((tail < _UNDERFLOW) & (x > 1e-100)) | ((a > _GREAT) & (tail < 1e-5)) | torch.isnan(x)
+            ((tail < _UNDERFLOW) & (x > 1e-100))
+            | ((a > _LARGE_SHAPE) & (tail < 1e-5))
+            | torch.isnan(x)
         )
         return mend(x, lost, _Quantile.operations, a, p, q)
 
@@ -419,14 +441,14 @@ def _quantile(a, p, q):
 
 @in_float64
 def gammaincinv(a, p, q=None):
-    """The x with gammainc(a, x) = p: the quantile of the gamma distribution with concentration a and rate 1.
+    """The x with gammainc(a, x) = p: the quantile of the gamma distribution with rate 1.
 
-    a > 0 and 0 <= p <= 1 broadcast; q = 1 - p may be given, which holds the digits where p is near
-    1. Gradients by the implicit function theorem. The round trip gammainc(a, x) holds to 3e-13
-       absolute and 3e-11 relative; a quantile below
-    1e-300 is returned as 0.
+    a > 0, the concentration, and 0 <= p <= 1 broadcast; q = 1 - p may be passed to keep its digits
+    where p is near 1. The gradients follow from the implicit function theorem. gammainc(a, x)
+    returns p to within 3e-13 absolute and 3e-11 relative; a quantile below 1e-300 is returned as 0.
+    Raises TypeError if no argument is a tensor.
 
-    >>> round(gammaincinv(torch.tensor(1.0, dtype=torch.float64), 0.5).item(), 12)    # log 2
+    >>> round(gammaincinv(torch.tensor(1.0, dtype=torch.float64), 0.5).item(), 12)  # log 2
     0.69314718056
     """
     return _quantile(a, p, 1 - p if q is None else q)
@@ -434,9 +456,12 @@ def gammaincinv(a, p, q=None):
 
 @in_float64
 def gammainccinv(a, q):
-    """The x with gammaincc(a, x) = q: as `gammaincinv`, for upper tails too small to be written as 1 - p.
+    """The x with gammaincc(a, x) = q, for upper tails q too small to be written as 1 - p.
 
-    >>> round(gammainccinv(torch.tensor(1.0, dtype=torch.float64), 1e-100).item(), 9)    # 100 log 10
+    a > 0 and 0 <= q <= 1 broadcast; accuracy and the TypeError are those of `gammaincinv`.
+
+    >>> quantile = gammainccinv(torch.tensor(1.0, dtype=torch.float64), 1e-100)
+    >>> round(quantile.item(), 9)  # 100 log 10
     230.258509299
     """
     return _quantile(a, 1 - q, q)

@@ -1,4 +1,4 @@
-"""The least integer at which an increasing function reaches a target, for concrete numbers (`eager.are_concrete`)."""
+"""The least integer at which an increasing function reaches a target, for concrete numbers."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,8 @@ from torch import Tensor
 
 from .plain import ndtri
 
-# steps that follow the slope; later ones halve the bracket where the last two steps have not halved
-# it
-_FREE = 4
+# From this step on the bracket is halved where the last two steps have not halved it.
+_FIRST_HALVING = 4
 
 
 @torch.no_grad()
@@ -19,31 +18,37 @@ def integer_search(
     lower: Tensor,
     upper: Tensor,
     start: Tensor,
-    spread: Tensor,
+    scale: Tensor,
 ) -> Tensor:
-    """The least integer k in [lower, upper] with probability(k) >= target; `upper` where there is none below it.
+    """The least integer k in [lower, upper] with probability(k) >= target, else `upper`.
 
-    On the probit scale a cdf is close to a straight line: each step goes to where the line through
-    the last two points reaches the target, the first one along a line of the slope 1 / `spread`.
-    Where the steps make little progress the bracket is halved, geometrically while its ends differ
-    by a factor of more than four. Rows that have converged are not evaluated again.
+    The numbers are concrete (`eager.are_concrete`). On the probit scale a cdf is close to a
+    straight line. The first step uses the slope 1 / `scale`, each later one the line through the
+    last two points. Where the steps make little progress, the bracket is halved, geometrically
+    while its ends differ by a factor of more than four. Rows that have converged are not evaluated
+    again.
 
     Args:
-        probability: the cdf at integers k (n,) of the rows with the given indices (n,).
-        target: probabilities between 0 and 1, of shape (rows,) as all that follows, in float64.
-        lower, upper: the ends of the search.
-        start: where to look first; any finite number.
-        spread: about how many integers correspond to one unit of the probit scale there, positive.
+        probability: a function of integers k and row indices, both of shape (n,), that returns the
+            cdf of each of these rows at its k, of shape (n,).
+        target: probabilities between 0 and 1, of shape (rows,) and in float64, as are the following
+            arguments.
+        lower: the least integer of each row.
+        upper: the greatest integer of each row.
+        start: the first point of each row, any finite number.
+        scale: about how many integers near `start` correspond to one unit of the probit scale,
+            positive.
 
     Returns:
-        The integers, of shape (rows,); nan where the cdf was nan.
+        The integers, of shape (rows,) in float64; nan where the cdf was nan.
 
     >>> q = torch.tensor([0.5, 0.51, 0.99], dtype=torch.float64)
     >>> zero, one = torch.zeros_like(q), torch.ones_like(q)
-    >>> integer_search(lambda k, rows: 1 - 0.5 ** (k + 1), q, zero, 2.0**53 * one, one, one).tolist()
+    >>> geometric_cdf = lambda k, rows: 1 - 0.5 ** (k + 1)
+    >>> integer_search(geometric_cdf, q, zero, 2.0**53 * one, one, one).tolist()
     [0.0, 1.0, 6.0]
     """
-    found = upper.clone()
+    result = upper.clone()
     rows = torch.arange(len(target), device=target.device)
     goal, below = _probit(target), lower - 1
     k = torch.minimum(torch.maximum(start.ceil(), lower), upper)
@@ -60,15 +65,14 @@ def integer_search(
         upper = torch.where(enough, k, torch.where(reached.isnan(), torch.nan, upper))
         first, last = _next(below, 1), _next(upper, -1)
         slope = (k - before) / (height - before_height)
-        spread = torch.where((slope > 0) & (slope < torch.inf), slope, spread)
-        # Repeated steps to one side grow by at least a factor of four, since a flat stretch has no
-        # slope.
+        scale = torch.where((slope > 0) & (slope < torch.inf), slope, scale)
+        # The bound on repeated steps to one side grows by a factor of four.
         stride = torch.where(
             enough,
             torch.minimum(4 * stride, last - upper),
             torch.maximum(4 * stride, first - below),
         )
-        straight = (spread * (goal - height)).ceil()
+        straight = (scale * (goal - height)).ceil()
         before, before_height = k, height
         k = k + torch.where(
             enough, torch.minimum(straight, stride), torch.maximum(straight, stride)
@@ -76,13 +80,13 @@ def integer_search(
         has_upper = has_upper | enough
         width = torch.where(has_upper, upper - below, torch.inf)
         step += 1
-        if step >= _FREE:
+        if step >= _FIRST_HALVING:
             k = torch.where(width > twice / 2, _middle(below, upper), k)
         once, twice = width, once
         k = torch.maximum(torch.minimum(k, last), first)
         is_open = first < upper
         if not is_open.all():
-            found[rows] = upper
+            result[rows] = upper
             remaining = is_open.nonzero().squeeze(-1)
             state = (
                 rows,
@@ -93,7 +97,7 @@ def integer_search(
                 k,
                 before,
                 before_height,
-                spread,
+                scale,
                 stride,
                 has_upper,
                 once,
@@ -108,13 +112,13 @@ def integer_search(
                 k,
                 before,
                 before_height,
-                spread,
+                scale,
                 stride,
                 has_upper,
                 once,
                 twice,
             ) = (part[remaining] for part in state)
-    return found
+    return result
 
 
 def _probit(probability: Tensor) -> Tensor:
@@ -123,13 +127,13 @@ def _probit(probability: Tensor) -> Tensor:
 
 
 def _next(k: Tensor, direction: int) -> Tensor:
-    """The next integer upwards or downwards; beyond 2^53 double precision leaves some out."""
+    """The next integer upwards or downwards in double precision, which lacks some beyond 2^53."""
     beside = torch.nextafter(k, torch.full_like(k, direction * torch.inf))
     return torch.maximum(beside, k + 1) if direction > 0 else torch.minimum(beside, k - 1)
 
 
 def _middle(below: Tensor, upper: Tensor) -> Tensor:
-    """The middle of the bracket, in the logarithm where its ends differ by a factor of more than about four."""
+    """The middle of the bracket, geometric where its ends differ by a factor of about four."""
     half = below + ((upper - below) / 2).floor()
     far = (below >= -1) & (upper > 4 * (below + 4))
     return torch.where(

@@ -1,4 +1,7 @@
-"""Inverses of monotone functions by a fixed amount of work, and their gradient by the implicit function theorem."""
+"""Inverses of monotone functions by a fixed amount of work, with implicit gradients.
+
+The gradients follow from the implicit function theorem.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -9,9 +12,9 @@ from .eager import are_plain_numbers
 from .elementwise import Elementwise
 
 _MAX = torch.finfo(torch.float64).max
-_SHORT = 1e-8  # of a number: a step of Newton's leaves its square
-_STEPS_FROM_LEFT = 32  # twelve will do unless the root is many times as far away as the start
-REACH = 700.0  # e^-700 is the smallest root that is looked for
+_SHORT_STEP = 1e-8  # relative to the number: the error after Newton's step is of its square
+_STEPS_FROM_LEFT = 32  # twelve suffice unless the root is many times as large as the start
+REACH = 700.0  # bound of the logarithm of a root
 
 
 class _Refused(torch.autograd.Function):
@@ -31,8 +34,7 @@ class _Refused(torch.autograd.Function):
     def backward(ctx, grad):
         raise RuntimeError(
             "second derivatives through this quantile or sample are not available, only first "
-            "ones; "
-            "those of gamma, beta, student_t and of closed forms are."
+            "ones; those of gamma, beta, student_t and of closed forms are."
         )
 
     jvp = backward
@@ -59,12 +61,13 @@ class _Once(torch.autograd.Function):
 
 
 def implicit(value, residual, slope):
-    """Attach to `value`, the root v of residual(v, parameters) = 0, its gradient in the parameters.
+    """The root `value` of residual(v, parameters) = 0 with its gradient in the parameters attached.
 
-    The value does not change. `residual` is evaluated at the detached value with the parameters
-    attached, and `slope` is its derivative in v: dv = -d residual / slope. All broadcast. A second
-    derivative, which `slope` as a constant cannot give, raises RuntimeError; `Root` has derivatives
-    of every order.
+    The numbers of `value` do not change. `residual` is the residual at the detached value as a
+    function of the parameters, and `slope` its derivative in v, so that dv = -d residual / slope.
+    The three tensors broadcast. There are no second derivatives, since `slope` is a constant:
+    differentiating through the incoming gradient raises RuntimeError. `Root` has derivatives of
+    every order. Source: the implicit function theorem, as in Figurnov, Mohamed and Mnih (2018).
 
     >>> q = torch.tensor(9.0, requires_grad=True)
     >>> root = torch.tensor(3.0)
@@ -72,8 +75,7 @@ def implicit(value, residual, slope):
     >>> round(q.grad.item(), 6)
     0.166667
     """
-    # A slope that underflowed makes the gradient as large as it can be; the value stays what it is,
-    # not 0 / 0.
+    # where the slope underflowed the gradient becomes very large instead of 0 / 0
     steep = torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope).detach()
     residual = _Once.apply(residual)
     return value.detach() + (residual.detach() - residual) / steep
@@ -82,9 +84,10 @@ def implicit(value, residual, slope):
 class Root(Elementwise):
     """The root v of equation(v, arguments) = 0, differentiable in the arguments to any order.
 
-    Subclasses give `solve(*arguments)`, without gradient, and `equation(v, *arguments)`,
-    differentiable, with its derivative in v. The work of the gradient, dv = -d equation /
-    derivative, is done when the gradient is asked for.
+    Subclasses define `solve(*arguments)`, which returns the root without a gradient, and
+    `equation(v, *arguments)`, which returns a differentiable residual and its derivative in v. The
+    arguments are tensors of one shape. The gradient dv = -d equation / derivative is computed in
+    the backward pass.
     """
 
     solve: Callable[..., torch.Tensor]
@@ -92,25 +95,31 @@ class Root(Elementwise):
 
     @classmethod
     def forward(cls, *arguments):
+        """The root."""
         return cls.solve(*arguments)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        """Keep the root and the arguments."""
         ctx.save_for_backward(output, *inputs)
         ctx.save_for_forward(output, *inputs)
 
     @classmethod
     def backward(cls, ctx, grad):
+        """The gradient by the arguments, by the implicit function theorem."""
         root, *arguments = ctx.saved_tensors
         _, pull, slope = torch.func.vjp(  # type: ignore[misc]
-            lambda *given: cls.equation(root, *given), *arguments, has_aux=True
+            lambda *inputs: cls.equation(root, *inputs), *arguments, has_aux=True
         )
-        # a slope that underflowed makes the gradient as large as it can be, not 0 / 0
+        # where the slope underflowed the gradient becomes very large instead of 0 / 0
         return pull(-grad / torch.where(slope == 0, torch.finfo(slope.dtype).tiny, slope))
 
 
 def repeat(steps, body, state):
-    """state = body(*state), `steps` times: under torch.compile and export one loop node, not `steps` copies."""
+    """The state after `steps` times state = body(*state), where the state is a tuple of tensors.
+
+    Under torch.compile and export this is one node of the graph instead of `steps` copies of body.
+    """
     if steps == 1 or not torch.compiler.is_compiling():
         for _ in range(steps):
             state = body(*state)
@@ -127,7 +136,7 @@ def repeat(steps, body, state):
 
 
 def _rank(x):
-    """A position that grows with x like the logarithm of |x|: halving it finds any magnitude."""
+    """An increasing function of x like the signed logarithm of |x|, for bisection by magnitude."""
     return torch.sign(x) * (torch.log2(torch.clamp(torch.abs(x), 2.0**-1000)) + 1001) * (x != 0)
 
 
@@ -136,7 +145,7 @@ def _unrank(rank):
 
 
 def halfway(lower, upper):
-    """Between the two: in their exponent while they differ by more than a factor of four, then in themselves."""
+    """The middle of two tensors, of their exponents while they differ by a factor above four."""
     low, high = _rank(lower), _rank(upper)
     middle = torch.where(high - low > 2, _unrank((low + high) / 2), lower / 2 + upper / 2)
     return torch.minimum(torch.maximum(middle, lower), upper)
@@ -144,14 +153,17 @@ def halfway(lower, upper):
 
 @torch.no_grad()
 def bracketed_inverse(function, target, lower, upper, steps=80):
-    """The x in [lower, upper] where the increasing `function` reaches `target`, element by element, in float64.
+    """The x in [lower, upper] where the increasing `function` reaches `target`, elementwise.
 
-    `function` takes and returns a float64 tensor of the broadcast shape of target, lower and upper;
-    the limits may be infinite. The first 24 steps bisect the exponent of x, the rest x itself, so
-    roots of every magnitude are found to rounding. At a jump it is the upper side: function(x) >=
-    target. No gradient (see `implicit`).
+    The tensor `target` and the limits, tensors or numbers that may be infinite, broadcast to the
+    shape of the result, which is in float64; `function` takes and returns float64 tensors of that
+    shape. The first 24 steps bisect the exponent of x, the others x itself, so that roots of every
+    magnitude are exact to rounding. Where the function jumps over the target, x is the upper side
+    of the jump: function(x) >= target. There is no gradient (see `implicit`), and nothing is
+    raised: where the target is out of reach the result is a limit.
 
-    >>> bracketed_inverse(lambda x: x**3, torch.tensor([8.0, -27.0]), -torch.inf, torch.inf).tolist()
+    >>> target = torch.tensor([8.0, -27.0])
+    >>> bracketed_inverse(lambda x: x**3, target, -torch.inf, torch.inf).tolist()
     [2.0, -3.0]
     """
     target = target.to(torch.float64)
@@ -184,15 +196,17 @@ def bracketed_inverse(function, target, lower, upper, steps=80):
 
 @torch.no_grad()
 def bracketed_newton(function, lower, upper, steps=32):
-    """The root in [lower, upper] of an increasing function, by Newton's steps where they stay inside.
+    """The root in [lower, upper] of an increasing function, by safeguarded Newton steps.
 
-    `function` gives its value and its slope, in float64 and of the shape of the limits. Where a
-    step of Newton leaves the bracket or is more than twice as long as the last one, the bracket is
-    halved instead: the exponent of x while the limits differ by more than a factor of four, then x
-    itself. The best x met is returned; at a jump it is the upper side. No gradient (see
-    `implicit`).
+    The limits are finite float64 tensors, which broadcast to the result's shape; `function`
+    takes a tensor of that shape and returns its value and its slope. Where a step of Newton's
+    method leaves the bracket or is more than twice as long as the last step, the bracket is halved
+    instead: the exponent of x while the limits differ by a factor above four, then x itself. The
+    result is the x whose value is nearest to 0, or the upper side of a jump. There is no gradient
+    (see `implicit`), and nothing is raised. Source: Press et al. (2007), section 9.4.
 
-    >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), torch.tensor(0.0).double(), torch.tensor(9.0).double()).item()
+    >>> lower, upper = torch.tensor([0.0, 9.0], dtype=torch.float64)
+    >>> bracketed_newton(lambda x: (x**3 - 8, 3 * x**2), lower, upper).item()
     2.0
     """
     lower, upper = (part.contiguous() for part in torch.broadcast_tensors(lower, upper))
@@ -204,14 +218,14 @@ def bracketed_newton(function, lower, upper, steps=32):
         best, least = torch.where(better, x, best), torch.where(better, torch.abs(value), least)
         middle = halfway(lower, upper)
         newton = x - value / slope
-        follow = (
+        is_accepted = (
             (newton != x)
             & (newton >= lower)
             & (newton <= upper)
             & (torch.abs(newton - x) <= 2 * torch.abs(step))
         )
-        following = torch.where(follow, newton, middle)
-        return lower, upper, following, following - x, best, least
+        next_x = torch.where(is_accepted, newton, middle)
+        return lower, upper, next_x, next_x - x, best, least
 
     start = lower / 2 + upper / 2
     state = (lower, upper, start, upper - lower, start.clone(), torch.full_like(start, torch.inf))
@@ -221,10 +235,13 @@ def bracketed_newton(function, lower, upper, steps=32):
 
 @torch.no_grad()
 def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
-    """The smallest integer k in [lower, upper] with function(k) >= target: the quantile of a discrete distribution.
+    """The least integer k in [lower, upper] with function(k) >= target, elementwise.
 
-    `function` is increasing and takes and returns float64 tensors. Bisection of the integers, exact
-    for `steps` >= log2 of the width.
+    With a cdf as `function` this is the quantile of a discrete distribution. The tensor `target`
+    and the limits, tensors or numbers, broadcast to the shape of the result, which is in float64;
+    `function` is increasing and takes and returns float64 tensors of that shape. The integers are
+    bisected, exactly if `steps` >= log2(upper - lower). There is no gradient, and nothing is
+    raised: where no such k exists the result is `upper`.
 
     >>> integer_inverse(lambda k: 1 - 0.5 ** (k + 1), torch.tensor([0.5, 0.51, 0.99])).tolist()
     [0.0, 1.0, 6.0]
@@ -248,10 +265,10 @@ def integer_inverse(function, target, lower=0, upper=2**53, steps=54):
 
 
 def newton_from_left(step, start):
-    """The root that `step`, one of Newton's for an increasing and concave function, leads to from a start below it.
+    """The root of an increasing and concave function, by Newton's method from a start below it.
 
-    No step goes too far. Where numbers may be looked at, there are no more of them than the rows at
-    hand need.
+    `step` maps an iterate to the next one, elementwise; no step overshoots. For concrete numbers
+    the iteration ends when all elements have converged, else after a fixed number of steps.
 
     >>> newton_from_left(lambda x: x - x * (x.log() - 2), torch.tensor(1.0).double()).log().item()
     2.0
@@ -261,19 +278,20 @@ def newton_from_left(step, start):
         return root
     for _ in range(_STEPS_FROM_LEFT):
         start, before = step(start), start
-        if not (start - before > _SHORT * torch.abs(start)).any():
+        if not (start - before > _SHORT_STEP * torch.abs(start)).any():
             break
     return start
 
 
 def log_concave_root(tail, log_target, start, accuracies):
-    """The v where the logarithm of a log-concave distribution function is `log_target`, by Halley's method.
+    """The v where the logarithm of a log-concave distribution function is `log_target`.
 
-    tail(v, accuracy) gives that logarithm, the logarithm of the density in v and the derivative of
-    the latter. The logarithm is increasing and concave, so that Newton's steps come from the left
-    without overshooting; Halley's correction, bounded by a factor of two, lengthens them. One step
-    for each of `accuracies`: an error e shrinks to the order of e^3, so all but the last may be
-    coarse.
+    tail(v, accuracy) returns that logarithm, the logarithm of the density in v and the derivative
+    of the latter, all of the shape of the tensors `log_target` and `start`. The logarithm is
+    increasing and concave, so that Newton's method approaches the root from the left without
+    overshooting; Halley's correction, bounded by a factor of two, lengthens the steps. There is one
+    step for each of `accuracies`. A step reduces an error e to the order of e^3, so that all but
+    the last may be coarse.
     """
 
     def halley(v, accuracy):

@@ -1,4 +1,4 @@
-"""The logarithm of the normal distribution function, of its differences, and its inverse in log space."""
+"""Logarithms of the normal distribution function and of its differences, and their inverse."""
 
 import math
 
@@ -53,28 +53,34 @@ class _Mills(Elementwise):
 
 
 def mills(z):
-    """density(z) / ndtr(z) of the standard normal, the derivative of log_ndtr; float64 in and out."""
+    """The derivative density(z) / ndtr(z) of log_ndtr, elementwise; float64 in and out."""
     return _Mills.apply(z)
 
 
 @in_float64
 def log_ndtr(z):
-    """Logarithm of the standard normal distribution function, elementwise, accurate in both tails with its gradient.
+    """Logarithm of the standard normal distribution function, elementwise.
+
+    It and its gradient are accurate in both tails. The lower tail is
+    log(erfcx(-z / sqrt(2)) / 2) - z^2 / 2 (DLMF 7.20.1). Raises TypeError if z is not a tensor.
 
     >>> round(log_ndtr(torch.tensor(-1e3, dtype=torch.float64)).item(), 6)
     -500007.826695
     """
     if not are_plain_numbers(z):
         return _LogNdtr.apply(z)
-    numbers = np.asarray(z.detach().numpy())  # which compares in a tenth of torch's time
+    numbers = np.asarray(z.detach().numpy())  # compared in a tenth of torch's time
     value = mend(torch.log(ndtr(z)), numbers > 2, lambda z: torch.log1p(-ndtr(-z)), z)
     return mend(value, numbers < -35, torch.special.log_ndtr, z)
 
 
 def ndtri_of_tails(below, above):
-    """The z with ndtr(z) = below = 1 - above: of the two probabilities the smaller one carries the digits.
+    """The z with ndtr(z) = below = 1 - above, computed from the smaller one of the two.
 
-    >>> round(ndtri_of_tails(torch.tensor(1.0, dtype=torch.float64), torch.tensor(1e-30, dtype=torch.float64)).item(), 6)
+    `below` and `above` are tensors of one shape and dtype, which are those of the result.
+
+    >>> below, above = torch.tensor([1.0, 1e-30], dtype=torch.float64)
+    >>> round(ndtri_of_tails(below, above).item(), 6)
     11.464025
     """
     if are_plain_numbers(below, above):
@@ -88,36 +94,34 @@ def ndtri_of_tails(below, above):
 
 @in_float64
 def log_ndtr_difference(lower, upper):
-    """log(ndtr(upper) - ndtr(lower)) for lower < upper: the log probability of an interval.
+    """The log probability log(ndtr(upper) - ndtr(lower)) of an interval, elementwise.
 
-    Nothing cancels, in either tail or for narrow intervals: relative error below 1e-13. lower and
-    upper broadcast and may be infinite; -inf where the interval is empty.
+    The relative error is below 1e-13, also in either tail and for narrow intervals. `lower` and
+    `upper`, in standard deviations, broadcast and may be infinite; the result is -inf where the
+    interval is empty. Raises TypeError if neither is a tensor.
 
     >>> round(log_ndtr_difference(torch.tensor(40.0, dtype=torch.float64), 41.0).item(), 9)
     -804.608442014
     """
     lower, upper = torch.broadcast_tensors(lower, upper)
-    flip = lower > 0  # work in the left tail, where the logarithms differ
+    flip = lower > 0  # to the left tail, where the logarithms differ
     lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
     empty, open_left, open_right = upper <= lower, torch.isinf(lower), torch.isinf(upper)
     narrow = (upper - lower) * (1 + torch.abs(lower)) < 2
-    wide = ~(narrow | empty)
-    below = _LogNdtr.apply(torch.where(wide & ~open_left, lower, -1))
-    above = torch.where(open_right, 0, _LogNdtr.apply(torch.where(wide & ~open_right, upper, 1)))
-    far = torch.where(
-        open_left, above, above + log1mexp(torch.where(wide & ~open_left, below - above, -1))
-    )
-    return torch.where(
-        empty, -torch.inf, torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), far)
-    )
+    broad = ~(narrow | empty)
+    has_lower = broad & ~open_left
+    below = _LogNdtr.apply(torch.where(has_lower, lower, -1))
+    above = torch.where(open_right, 0, _LogNdtr.apply(torch.where(broad & ~open_right, upper, 1)))
+    difference = above + log1mexp(torch.where(has_lower, below - above, -1))
+    value = torch.where(open_left, above, difference)
+    value = torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), value)
+    return torch.where(empty, -torch.inf, value)
 
 
 def _log_narrow(lower, upper, narrow):
-    """The same by quadrature of the density relative to its value at `lower`, where two logarithms would cancel."""
-    start, width = (
-        torch.where(narrow, lower, 0),
-        torch.where(narrow, upper - torch.where(narrow, lower, 0), 1),
-    )
+    """The same for narrow intervals, by quadrature of the density relative to that at `lower`."""
+    start = torch.where(narrow, lower, 0)
+    width = torch.where(narrow, upper - start, 1)
     nodes, weights = gauss_legendre(24, width)
     step = width.unsqueeze(-1) * nodes
     relative = (weights * torch.exp(-step * (start.unsqueeze(-1) + step / 2))).sum(-1)
@@ -136,7 +140,11 @@ def _ndtri_exp(log_p):
 
 @in_float64
 def ndtri_exp(log_p):
-    """The z with log_ndtr(z) = log_p < 0: the standard normal quantile where p itself would underflow; elementwise.
+    """The standard normal quantile of exp(log_p), elementwise: the z with log_ndtr(z) = log_p < 0.
+
+    It serves probabilities that underflow, by Newton's method on the logarithm. log_p = -inf and
+    log_p >= 0 give -inf and inf. The first derivative follows from the implicit function theorem;
+    there is no second one (see `implicit`). Raises TypeError if log_p is not a tensor.
 
     >>> round(ndtri_exp(log_ndtr(torch.tensor(-100.0, dtype=torch.float64))).item(), 9)
     -100.0

@@ -1,9 +1,9 @@
-"""Functions with two implementations: one for concrete numbers, and one of differentiable operations for everything else.
+"""Elementwise functions with one implementation for concrete numbers and one for everything else.
 
-For concrete numbers (`eager.are_concrete`) SciPy may give the value, only the rows that need
-another formula are computed by it (`mend`), and intermediate results stay in the cache
-(`in_chunks`). Graphs, functional transforms, other devices and second derivatives take torch's
-operations.
+For concrete numbers (`eager.are_concrete`) SciPy may compute the value, another formula is
+evaluated only in the rows that need it (`mend`), and intermediate results stay in the cache
+(`in_chunks`). Graphs, functional transforms, other devices and second derivatives use
+differentiable operations of torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,22 +17,21 @@ from .elementwise import Elementwise
 
 __all__ = ["Numeric", "by_rows", "in_chunks", "mend"]
 
-_CHUNK = 1 << 15  # numbers of one intermediate result, of which a cache holds a few
+_CHUNK_ELEMENTS = 1 << 15  # of one intermediate result; a cache holds a few of them
 
 
 class Numeric(Elementwise):
-    """An elementwise function that is computed by `numbers` where its arguments are concrete, and by `operations` elsewhere.
+    """An elementwise function computed by `numbers` for concrete arguments, else by `operations`.
 
-    Subclasses give, for float64 arguments of one shape,
+    Subclasses define, for float64 arguments of one shape,
 
-    - `operations(*arguments)`: the function in torch's operations, as often differentiable as they
-      are;
+    - `operations(*arguments)`: the function in torch's differentiable operations;
     - `numbers(*arguments)`: the same values, without a gradient;
-    - `slopes(output, *arguments)`: its derivatives by each argument (None for none); all of shape
-      (rows,).
+    - `slopes(output, *arguments)`: its derivatives by each argument, or None for an argument that
+      needs none; arguments and results have shape (rows,).
 
-    The first derivatives of concrete numbers are the slopes; higher ones, and those that are
-    traced, are those of the operations.
+    The first derivatives at concrete numbers are the slopes. Higher derivatives, and those that are
+    traced, are derivatives of the operations.
     """
 
     operations: Callable[..., Tensor]
@@ -41,7 +40,7 @@ class Numeric(Elementwise):
 
     @classmethod
     def of(cls, *arguments: Tensor) -> Tensor:
-        """The value at these arguments, which broadcast, by the implementation that fits them."""
+        """The value at these arguments, which broadcast, by the implementation for their kind."""
         arguments = torch.broadcast_tensors(*arguments)
         if are_plain_numbers(*arguments):
             return cls.numbers(*arguments)
@@ -49,15 +48,18 @@ class Numeric(Elementwise):
 
     @classmethod
     def forward(cls, *arguments):
+        """The value at concrete numbers."""
         return cls.numbers(*arguments)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        """Keep the value and the arguments."""
         ctx.save_for_backward(output, *inputs)
         ctx.save_for_forward(output, *inputs)
 
     @classmethod
     def backward(cls, ctx, grad):
+        """The gradient by the arguments: of the slopes, or of the operations where it is traced."""
         output, *arguments = ctx.saved_tensors
         if torch.is_grad_enabled() or is_tracing():
             return torch.func.vjp(cls.operations, *arguments)[1](grad)
@@ -85,15 +87,19 @@ def mend(
     function: Callable[..., Tensor],
     *arguments: Tensor,
 ) -> Tensor:
-    """The answer, with the values of `function` in its place at `rows` (a mask), for which alone that is computed.
+    """Replace the answer by the values of `function` in the rows of a mask, and return it.
 
-    The arguments, plain numbers, broadcast with the answer; `function` takes their chosen entries,
-    each of shape (chosen,). Use the result: a contiguous answer is changed in place, another one is
-    copied.
+    `function` is evaluated for these rows alone.
+
+    Args:
+        answer: plain numbers; changed in place if contiguous, else copied. Use the result.
+        rows: a mask of the shape of the answer.
+        function: an elementwise function of the arguments' entries in these rows, each of shape
+            (chosen,), which returns that shape.
+        arguments: plain numbers, which broadcast to the shape of the answer.
     """
-    chosen_rows = np.flatnonzero(
-        rows.numpy() if isinstance(rows, Tensor) else rows
-    )  # in less than half of torch's time
+    # by NumPy, in less than half of torch's time
+    chosen_rows = np.flatnonzero(rows.numpy() if isinstance(rows, Tensor) else rows)
     if len(chosen_rows):
         index = torch.from_numpy(chosen_rows)
         chosen = (
@@ -106,7 +112,11 @@ def mend(
 
 
 def by_rows(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> tuple[Tensor, ...]:
-    """The results of an elementwise function with several intermediate ones: in chunks where these are plain numbers."""
+    """The results of an elementwise function, computed in chunks where they are plain numbers.
+
+    Arguments and results have one shape. Chunks pay for functions with several intermediate
+    results.
+    """
     is_plain = are_plain_numbers(*arguments) and arguments[0].numel() > 0
     return in_chunks(function, 8, *arguments) if is_plain else function(*arguments)
 
@@ -114,14 +124,14 @@ def by_rows(function: Callable[..., tuple[Tensor, ...]], *arguments: Tensor) -> 
 def in_chunks(
     function: Callable[..., tuple[Tensor, ...]], nodes: int, *arguments: Tensor
 ) -> tuple[Tensor, ...]:
-    """The results of an elementwise `function`, computed for so many elements at a time that its work stays in the cache.
+    """The results of an elementwise function, computed in chunks that fit into the cache.
 
     Args:
         function: of chunks of the arguments, each of shape (chunk,); its results have that shape.
-        nodes: how many numbers an intermediate result holds for each element.
+        nodes: how many numbers an intermediate result holds per element.
         arguments: of one shape, which is that of the results.
     """
-    shape, rows = arguments[0].shape, max(1, _CHUNK // nodes)
+    shape, rows = arguments[0].shape, max(1, _CHUNK_ELEMENTS // nodes)
     parts = zip(*(argument.reshape(-1).split(rows) for argument in arguments), strict=True)
     results = [function(*part) for part in parts]
     return tuple(torch.cat(column).reshape(shape) for column in zip(*results, strict=True))

@@ -1,4 +1,4 @@
-"""Opaque operators: one node in a compiled graph for work that would take a compiler minutes to digest."""
+"""Opaque operators: single nodes in a compiled graph for work that takes long to compile."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import torch
 
 
 def _register(name, function, arguments, results):
-    """A torch.library operator over tensors of one shape; elementwise, so vmap only adds a dimension in front."""
+    """An elementwise torch.library operator over tensors of one shape."""
     schema = f"({', '.join(f'Tensor {argument}' for argument in arguments)}) -> {results}"
     operator = torch.library.custom_op(
         f"disthead::{name}", function, mutates_args=(), schema=schema
@@ -19,7 +19,7 @@ def _register(name, function, arguments, results):
         ]
         return tuple(empty) if len(empty) > 1 else empty[0]
 
-    def vmap(info, in_dims, *args):
+    def vmap(info, in_dims, *args):  # elementwise: the batch is one more dimension in front
         batched = [
             arg.unsqueeze(0).expand(info.batch_size, *arg.shape)
             if dim is None
@@ -39,22 +39,25 @@ def _tensors(count):
 
 
 def elementwise_operator(name):
-    """Make of `function`, from tensors of one shape to one tensor of it, an opaque operator without gradient.
+    """A decorator that makes an elementwise function an opaque operator without a gradient.
 
-    Eagerly and in an exported program, which other runtimes may read, it stays what it is: plain
-    operations.
+    The function takes tensors of one shape and returns one tensor of that shape; the arguments of
+    the decorated function broadcast. Eagerly, and in an exported program, which other runtimes may
+    read, the function's own operations are used.
     """
 
     def decorate(function):
-        plain = torch.no_grad()(function)
-        operator = _register(name, plain, inspect.signature(function).parameters, "Tensor")
+        without_gradient = torch.no_grad()(function)
+        operator = _register(
+            name, without_gradient, inspect.signature(function).parameters, "Tensor"
+        )
 
         def call(*args):
-            # The first call of an operator imports the compiler, for two seconds; eagerly the
-            # function itself does.
-            followed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-            opaque = followed and not torch.compiler.is_exporting()
-            return (operator if opaque else plain)(
+            # eagerly the function itself: the first call of an operator imports the compiler, which
+            # takes two seconds
+            is_traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+            opaque = is_traced and not torch.compiler.is_exporting()
+            return (operator if opaque else without_gradient)(
                 *(arg.detach() for arg in torch.broadcast_tensors(*args))
             )
 
@@ -64,9 +67,11 @@ def elementwise_operator(name):
 
 
 def opaque_when_compiled(name, outputs=1):
-    """Let torch.compile see `function`, from tensors of one shape to one or two of it, as one operator with a gradient.
+    """A decorator that shows torch.compile an elementwise function as one operator with a gradient.
 
-    Eagerly and in an exported program it stays what it is: differentiable operations, of any order.
+    The function takes tensors of one shape and returns one or two tensors of that shape, as many as
+    `outputs` says; the arguments of the decorated function broadcast. Eagerly and in an exported
+    program the function's own operations are used, with derivatives of every order.
     """
 
     def decorate(function):

@@ -1,6 +1,8 @@
-"""Functions of torch that other runtimes lack, in plain operations where a program is exported; elsewhere torch's own.
+"""Functions of torch that other runtimes lack, for exported programs.
 
-`lgamma` is in `stirling` and `digamma` in `digamma`, next to their series.
+In a program that is exported they consist of elementary operations; elsewhere they are torch's own.
+Each is elementwise, keeps the dtype of its tensor and raises nothing of its own. `lgamma` is in
+`stirling` and `digamma` in `digamma`, next to their series.
 """
 
 import math
@@ -10,8 +12,8 @@ from torch import Tensor
 
 from .precision import horner
 
-# Numerator and denominator of M. J. Wichura (1988), Algorithm AS 241, PPND16: the centre, the
-# tails, the far tails.
+# Numerators and denominators of M. J. Wichura (1988), Algorithm AS 241, PPND16: of the centre, the
+# tails and the far tails.
 _CENTRE = (
     [
         3.3871328727963666080e0,
@@ -79,11 +81,11 @@ _FAR_TAIL = (
     ],
 )
 
-# The series of erf(x) / x in x^2: terms that are left out are below 1e-18 for x <= 1.
+# The series of erf(x) / x in x^2: omitted terms are below 1e-18 for x <= 1.
 _ERF = [2 / math.sqrt(math.pi) * (-1) ** k / (math.factorial(k) * (2 * k + 1)) for k in range(19)]
-# (1 + 2x) erfcx(x) as a polynomial in 1 - 8 / (x + 4), which maps x >= 0 to [-1, 1]: the first 25
-# terms of its Chebyshev series, from mpmath, in powers. The relative error of erfcx in double
-# precision is at most 7e-16, 1e-16 on average.
+# (1 + 2x) erfcx(x) as a polynomial in 1 - 8 / (x + 4), which maps x >= 0 to [-1, 1] (after Shepherd
+# and Laframboise 1981): the first 25 terms of its Chebyshev series, from mpmath, in powers. The
+# relative error of erfcx in double precision is at most 7e-16, 1e-16 on average.
 _ERFCX = [
     1.2329951186255526,
     -0.1396211168405623,
@@ -169,7 +171,9 @@ def _softplus(x: Tensor) -> Tensor:
 
 
 def ndtri(p: Tensor) -> Tensor:
-    """The z with ndtr(z) = p, the standard normal quantile; elementwise.
+    """The standard normal quantile: the z with ndtr(z) = p; nan unless 0 <= p <= 1.
+
+    Source of the exported form: Wichura (1988).
 
     >>> round(ndtri(torch.tensor(0.975, dtype=torch.float64)).item(), 9)
     1.959963985
@@ -178,7 +182,7 @@ def ndtri(p: Tensor) -> Tensor:
 
 
 def erf(x: Tensor) -> Tensor:
-    """The error function, elementwise.
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x (DLMF 7.2.1).
 
     >>> round(erf(torch.tensor(0.5, dtype=torch.float64)).item(), 9)
     0.520499878
@@ -187,7 +191,7 @@ def erf(x: Tensor) -> Tensor:
 
 
 def erfc(x: Tensor) -> Tensor:
-    """1 - erf(x), elementwise, with its upper tail.
+    """The complementary error function 1 - erf(x), accurate in its upper tail (DLMF 7.2.2).
 
     >>> round(erfc(torch.tensor(0.5, dtype=torch.float64)).item(), 9)
     0.479500122
@@ -196,7 +200,9 @@ def erfc(x: Tensor) -> Tensor:
 
 
 def erfcx(x: Tensor) -> Tensor:
-    """exp(x^2) erfc(x), elementwise, which falls like 1 / x.
+    """The scaled complementary error function exp(x^2) erfc(x), which falls like 1 / x.
+
+    Source of the exported form: Shepherd and Laframboise (1981).
 
     >>> round(erfcx(torch.tensor(0.5, dtype=torch.float64)).item(), 9)
     0.615690344
@@ -205,7 +211,9 @@ def erfcx(x: Tensor) -> Tensor:
 
 
 def ndtr(z: Tensor) -> Tensor:
-    """The standard normal distribution function, elementwise; torch's own loses the lower tail.
+    """The standard normal distribution function erfc(-z / sqrt(2)) / 2, accurate in its lower tail.
+
+    `torch.special.ndtr` loses that tail.
 
     >>> ndtr(torch.tensor(-10.0)).item() > 0
     True
@@ -214,7 +222,7 @@ def ndtr(z: Tensor) -> Tensor:
 
 
 def softplus(x: Tensor, threshold: float = 20.0) -> Tensor:
-    """log(1 + e^x), elementwise; torch's own is x itself above `threshold`.
+    """The function log(1 + e^x); above `threshold` torch returns x itself.
 
     >>> round(softplus(torch.tensor(0.0, dtype=torch.float64)).item(), 9)    # log 2
     0.693147181

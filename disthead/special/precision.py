@@ -1,4 +1,4 @@
-"""One rule for the precision of every special function: float64 inside, the caller's dtype outside."""
+"""The precision of special functions: float64 inside, the caller's dtype outside."""
 
 import functools
 
@@ -6,10 +6,12 @@ import torch
 
 
 def in_float64(function):
-    """Run `function` on float64 copies of its tensor arguments; return their promoted dtype, at least float32.
+    """Make `function` compute in float64 and return the promoted dtype of its tensor arguments.
 
-    Numbers may stand in for tensors as long as one argument is a tensor; `None` passes through. On
-    a device without float64 (mps) the work is done in float32.
+    The returned dtype is at least float32. Numbers may stand in for tensors, and become scalar
+    tensors; None is passed on. The result is a tensor or a tuple of tensors. On a device without
+    float64 (mps) the work is done in float32. The decorated function raises TypeError if none of
+    its arguments is a tensor.
     """
 
     @functools.wraps(function)
@@ -40,12 +42,13 @@ def in_float64(function):
         )
 
     # torch.compile counts recompilations by code object: each function has its own
-    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
+    code = wrapped.__code__.replace(co_name=function.__name__)  # type: ignore[attr-defined]
+    wrapped.__code__ = code  # type: ignore[attr-defined]
     return wrapped
 
 
 def horner(x, coefficients):
-    """Evaluate the polynomial whose coefficients are given from the constant term up."""
+    """The polynomial with these coefficients, from the constant term up, at each element of x."""
     result = torch.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         result = result * x + coefficient

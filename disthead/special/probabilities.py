@@ -1,4 +1,7 @@
-"""Logarithms of probabilities that may be exactly 0 or 1, whose gradients are numbers there too."""
+"""Logarithms of probabilities that may be exactly 0 or 1, with finite gradients there.
+
+All functions keep the dtype of their arguments and raise nothing of their own.
+"""
 
 import math
 
@@ -17,7 +20,7 @@ __all__ = [
 
 
 def log_probability(p: Tensor) -> Tensor:
-    """log(p), -inf at p = 0, where the gradient is 0 instead of infinite.
+    """log(p), elementwise: -inf at p = 0, where the gradient is 0 instead of infinite.
 
     >>> log_probability(torch.tensor([0.0, 1.0]))
     tensor([-inf, 0.])
@@ -27,20 +30,23 @@ def log_probability(p: Tensor) -> Tensor:
 
 
 def log_complement(p: Tensor) -> Tensor:
-    """log(1 - p), -inf at p = 1, where the gradient is 0 instead of infinite."""
+    """log(1 - p), elementwise: -inf at p = 1, where the gradient is 0 instead of infinite."""
     certain = p == 1
     return torch.where(certain, -torch.inf, torch.log1p(-torch.where(certain, 0.0, p)))
 
 
 def log_odds(p: Tensor) -> Tensor:
-    """log(p / (1 - p)), infinite at 0 and 1, where the gradient is 0 instead of infinite."""
+    """log(p / (1 - p)), elementwise: infinite at 0 and 1, where the gradient is 0."""
     extreme = (p == 0) | (p == 1)
     infinite = torch.where(p == 0, -torch.inf, torch.inf).to(p.dtype)
     return torch.where(extreme, infinite, torch.logit(torch.where(extreme, 0.5, p)))
 
 
 def expected(p: Tensor, values: Tensor) -> Tensor:
-    """The sum of p * values over the last dimension, in which outcomes of probability 0 do not count, whatever their value.
+    """The expectation of `values` under the probabilities p, a sum over the last dimension.
+
+    Both have shape (..., k) and broadcast; the result has shape (...). Outcomes of probability 0 do
+    not count, even where their value is infinite or nan.
 
     >>> expected(torch.tensor([0.0, 1.0]), torch.tensor([-torch.inf, 2.0]))
     tensor(2.)
@@ -49,12 +55,20 @@ def expected(p: Tensor, values: Tensor) -> Tensor:
 
 
 def entropy_term(p: Tensor, log_p: Tensor) -> Tensor:
-    """p log(p), 0 at p = 0. Its gradient by p, -inf there, is the logarithm of the smallest normal number."""
+    """The entropy's term p log(p), elementwise, for p and log_p = log(p); 0 at p = 0.
+
+    The gradient in p is finite at p = 0: the logarithm of the smallest normal number of the dtype
+    stands for -inf.
+    """
     return p * log_p.clamp(min=math.log(torch.finfo(log_p.dtype).tiny))
 
 
 def divergence(p: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """The sum of p log(p / q) over the last dimension; inf where q is 0 and p is not."""
+    """The Kullback-Leibler divergence sum p log(p / q) over the last dimension.
+
+    p, log_p = log(p) and log_q = log(q) have shape (..., k) and broadcast; the result has shape
+    (...). It is infinite where q is 0 and p is not. Source: Kullback and Leibler (1951).
+    """
     smallest = math.log(torch.finfo(log_p.dtype).tiny)
     neither = (p == 0) & (log_q == -torch.inf)
     log_q = torch.where(p == 0, log_q.clamp(min=smallest), log_q)
@@ -62,7 +76,10 @@ def divergence(p: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def log_sum_exp(terms: Tensor) -> Tensor:
-    """log of the sum of exp(terms) over the last dimension; where all are -inf the gradient is 0, not nan."""
+    """log(sum(exp(terms))) over the last dimension, from shape (..., k) to shape (...).
+
+    Where all terms are -inf, the result is -inf and the gradient 0 instead of nan.
+    """
     top = terms.detach().amax(-1)
     finite = top.isfinite()
     shift = torch.where(finite, top, 0.0)

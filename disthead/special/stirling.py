@@ -1,8 +1,8 @@
-"""Log-gamma differences without cancellation: the pieces of Loader's saddle-point form of the classical densities.
+"""Differences of log-gamma functions without cancellation, and the log masses made of them.
 
-Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. There a log mass
-is written as minus deviances, which vanish where the observation meets the mean, minus Stirling
-errors, which vanish for large arguments; huge terms never meet.
+Source: C. Loader (2000), Fast and accurate computation of binomial probabilities. A log mass is
+written as minus deviances, which vanish where the observation equals the mean, minus Stirling
+errors, which vanish for large arguments, so that no large terms cancel.
 """
 
 import math
@@ -108,7 +108,7 @@ def _log_gamma_ratio(x, step):
 
 
 def _log_gamma_ratio_by_series(x, step):
-    """By Stirling's series, below 10 after ten steps of the recurrence; quick, and exact where the step is not tiny."""
+    """By Stirling's series, below 10 after ten steps of the recurrence; not for tiny steps."""
     large = x >= _LARGE
     start = torch.where(large, x, x + _LARGE)
     end = start + step
@@ -129,7 +129,10 @@ def _mean_over_step(function, x, step):
 
 
 class _Trigamma(Elementwise):
-    """torch.polygamma(1, x) has relative errors of 5e-10; the Hurwitz zeta function has not, but no forward mode."""
+    """The trigamma function, by the Hurwitz zeta function.
+
+    torch.polygamma(1, x) has relative errors of 5e-10, and torch's zeta function no forward mode.
+    """
 
     @staticmethod
     def forward(x):
@@ -151,20 +154,21 @@ def _log_ratio(x, mean):
     close = torch.log1p((torch.where(near, x, 1) - safe) / safe)
     ratio = x / torch.where(near, 1, mean)
     moderate = (ratio > 1e-200) & (ratio < 1e200)
-    plain = torch.log(torch.where(moderate, ratio, 1))
+    direct = torch.log(torch.where(moderate, ratio, 1))
     split = torch.log(torch.where(moderate | near, 1, x)) - torch.log(
         torch.where(moderate | near, 1, mean)
     )
-    return torch.where(near, close, torch.where(moderate, plain, split))
+    return torch.where(near, close, torch.where(moderate, direct, split))
 
 
 @in_float64
 def log1pmx(x):
-    """log(1 + x) - x without cancellation near zero.
+    """The function log(1 + x) - x, elementwise on x >= -1, without cancellation near zero.
 
-    Elementwise on x >= -1 (-inf at -1). Relative error below 5e-16 (200 points from 1e-300 to 1e300
-    and up to -1 + 1e-16), gradient -x / (1 + x). With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 +
-    ...) - x), the series of the inverse hyperbolic tangent.
+    It is -inf at -1. With y = x / (2 + x) it is y (2 y^2 (1/3 + y^2/5 + ...) - x), the series of
+    the inverse hyperbolic tangent. The relative error is below 5e-16 (200 points from 1e-300 to
+    1e300 and up to -1 + 1e-16); the gradient is -x / (1 + x). Raises TypeError if x is not a
+    tensor. Source: the series in `bd0` of Loader (2000).
 
     >>> log1pmx(torch.tensor(1e-10, dtype=torch.float64)).item()
     -4.999999999666667e-21
@@ -174,7 +178,10 @@ def log1pmx(x):
 
 @in_float64
 def expm1mx(x):
-    """exp(x) - 1 - x without cancellation near zero; elementwise, gradient expm1(x).
+    """The function exp(x) - 1 - x, elementwise, without cancellation near zero.
+
+    It is its Taylor series for |x| < 0.7; the gradient is expm1(x). Raises TypeError if x is not a
+    tensor.
 
     >>> expm1mx(torch.tensor(1e-10, dtype=torch.float64)).item()
     5.000000000166667e-21
@@ -184,10 +191,11 @@ def expm1mx(x):
 
 @in_float64
 def deviance(x, mean):
-    """Half the Poisson deviance, x log(x / mean) - x + mean >= 0, without cancellation where x is close to the mean.
+    """Half the Poisson deviance, x log(x / mean) - x + mean >= 0, elementwise.
 
-    x >= 0 and mean >= 0 broadcast; x = 0 gives the mean. Gradients log(x / mean) and 1 - x / mean.
-    This is `bd0` of Loader (2000), computed as -x log1pmx((mean - x) / x).
+    Nothing cancels where x is close to the mean. x >= 0 and mean >= 0 broadcast; x = 0 gives the
+    mean. The gradients are log(x / mean) and 1 - x / mean. This is `bd0` of Loader (2000), computed
+    as -x log1pmx((mean - x) / x). Raises TypeError if neither argument is a tensor.
 
     >>> deviance(torch.tensor(1e6 + 1, dtype=torch.float64), 1e6).item()
     4.999998333334167e-07
@@ -196,16 +204,19 @@ def deviance(x, mean):
 
 
 def lgamma(x):
-    """torch.lgamma of x > 0; in an exported program by series, in plain operations.
+    """The logarithm of the gamma function of a tensor x > 0, elementwise, in the dtype of x.
 
-    >>> round(lgamma(torch.tensor(5.0, dtype=torch.float64)).exp().item(), 9)    # 4!
+    It is `torch.lgamma`; in an exported program, whose runtime may lack that, it is computed by
+    series.
+
+    >>> round(lgamma(torch.tensor(5.0, dtype=torch.float64)).exp().item(), 9)  # 4!
     24.0
     """
     return _lgamma(x) if torch.compiler.is_exporting() else torch.lgamma(x)
 
 
 def _lgamma(x):
-    """Around the zeros at 1 and 2 and below by the series at 2, from 10 on by Stirling's, between by eight steps up."""
+    """By the series at 2 below 2.5, by Stirling's series from 10 on, between by eight steps up."""
     near, large = x < 2.5, x >= _LARGE
     inner = torch.where(near, x, 2)
     distance = torch.where(inner < 0.5, inner, torch.where(inner < 1.5, inner - 1, inner - 2))
@@ -221,12 +232,15 @@ def _lgamma(x):
 
 
 def _lgamma2p(x):
-    """log Gamma(2 + x) for |x| <= 1/2."""
+    """The function log Gamma(2 + x) for |x| <= 1/2."""
     return x * (1 - _EULER + x * horner(x, _ZETA))
 
 
 def lgamma1p(x):
-    """log Gamma(1 + x) for x > -1/2, relatively accurate at x = 0; float64 in, float64 out."""
+    """The function log Gamma(1 + x), elementwise on a float64 tensor x > -1/2.
+
+    It is relatively accurate at its zero x = 0.
+    """
     small = torch.abs(x) <= 0.5
     inner = torch.where(small, x, 0)
     series = _lgamma2p(inner) - torch.log1p(inner)
@@ -240,8 +254,9 @@ def _stirling_series(x):
 
 
 def _stirling_step(x, terms):
-    """stirling_error(x) - stirling_error(x + 1) = (x + 1/2) log(1 + 1/x) - 1 = atanh(y) / y - 1 with y = 1 / (2x + 1), by
-    so many terms of its series.
+    """The difference stirling_error(x) - stirling_error(x + 1), by `terms` terms of a series.
+
+    It is (x + 1/2) log(1 + 1/x) - 1 = atanh(y) / y - 1 with y = 1 / (2 x + 1).
     """
     square = (2 * x + 1) ** -2
     return square * horner(square, _ATANH[:terms])
@@ -251,8 +266,8 @@ def _first_stirling_step(x):
     """`_stirling_step` of any x > 0."""
     small = x < 1
     inner = torch.where(small, x, 1)
-    plain = (inner + 0.5) * (torch.log1p(inner) - torch.log(inner)) - 1
-    return torch.where(small, plain, _stirling_step(torch.where(small, 1, x), len(_ATANH)))
+    direct = (inner + 0.5) * (torch.log1p(inner) - torch.log(inner)) - 1
+    return torch.where(small, direct, _stirling_step(torch.where(small, 1, x), len(_ATANH)))
 
 
 @opaque_when_compiled("deviance")
@@ -265,7 +280,7 @@ def _stirling_error(x):
     large = x >= _LARGE
     inner = torch.where(large, 1, x)
     total = _first_stirling_step(inner)
-    # what is left out is below 1e-17
+    # the omitted terms are below 1e-17
     for shift, terms in enumerate((18, 12, 10, 9, 8, 8, 7, 7, 7), 1):
         total = total + _stirling_step(inner + shift, terms)
     return torch.where(
@@ -288,13 +303,15 @@ def _poisson_log_mass(x, rate):
 
 @in_float64
 def stirling_error(x):
-    """What Stirling's formula leaves out: lgamma(x) - [(x - 1/2) log x - x + log(2 pi) / 2], about 1 / (12 x).
+    """The error of Stirling's formula, elementwise on x > 0.
 
-    Elementwise on x > 0. Accurate relative to its own size, which falls to 0: 2e-15 from 1e-300 to
-    1e300, as are its first two derivatives. Stirling's series from 10 on, below that nine steps of
-    the recurrence x -> x + 1 written without cancellation.
+    It is lgamma(x) - [(x - 1/2) log x - x + log(2 pi) / 2], about 1 / (12 x) for large x. Its
+    relative error is 2e-15 from 1e-300 to 1e300, as is that of its first two derivatives. Computed
+    by Stirling's series (DLMF 5.11.1) for x >= 10, below by the recurrence from x to x + 1, written
+    without cancellation. Raises TypeError if x is not a tensor. Source: Loader (2000).
 
-    >>> round(stirling_error(torch.tensor(1.0, dtype=torch.float64)).item(), 14)    # 1 - log(2 pi) / 2
+    >>> error = stirling_error(torch.tensor(1.0, dtype=torch.float64))
+    >>> round(error.item(), 14)  # 1 - log(2 pi) / 2
     0.08106146679533
     """
     return _stirling_error(x)
@@ -302,12 +319,15 @@ def stirling_error(x):
 
 @in_float64
 def log_gamma_ratio(x, step):
-    """lgamma(x + step) - lgamma(x) for 0 <= step <= x, accurate relative to `step` however small it is.
+    """The difference lgamma(x + step) - lgamma(x) for 0 <= step <= x, elementwise.
 
-    x > 0 and step broadcast. It is the integral of digamma, step * integral_0^1 digamma(x + step u)
-    du, by 12 Gauss- Legendre nodes.
+    x > 0 and `step` broadcast. The error is small relative to `step`, however small that is: the
+    difference is step * integral_0^1 digamma(x + step u) du, by 12 Gauss-Legendre nodes, or by
+    Stirling's series where concrete numbers have a step above 1e-3. Raises TypeError if neither
+    argument is a tensor.
 
-    >>> round(log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0).item(), 12)  # log(4!) - log(2!)
+    >>> difference = log_gamma_ratio(torch.tensor(3.0, dtype=torch.float64), 2.0)
+    >>> round(difference.item(), 12)  # log(4!) - log(2!)
     2.484906649788
     """
     return _LogGammaRatio.apply(*torch.broadcast_tensors(x, step))
@@ -315,11 +335,13 @@ def log_gamma_ratio(x, step):
 
 @in_float64
 def log_beta(a, b):
-    """Logarithm of the beta function, lgamma(a) + lgamma(b) - lgamma(a + b), for a, b > 0 of any size.
+    """Logarithm of the beta function, lgamma(a) + lgamma(b) - lgamma(a + b), elementwise.
 
-    a and b broadcast. With s <= l the two sorted, it is lgamma(s) - log_gamma_ratio(l, s).
+    a > 0 and b > 0, of any size, broadcast. With s the smaller and l the larger of them, it is
+    lgamma(s) - log_gamma_ratio(l, s). Raises TypeError if neither argument is a tensor. Source:
+    DLMF 5.12.1.
 
-    >>> round(log_beta(torch.tensor(0.5, dtype=torch.float64), 0.5).exp().item(), 14)    # pi
+    >>> round(log_beta(torch.tensor(0.5, dtype=torch.float64), 0.5).exp().item(), 14)  # pi
     3.14159265358979
     """
     small, large = torch.minimum(a, b), torch.maximum(a, b)
@@ -328,11 +350,11 @@ def log_beta(a, b):
 
 @in_float64
 def poisson_log_mass(x, rate):
-    """Logarithm of rate^x exp(-rate) / Gamma(x + 1), the Poisson mass carried to real x >= 0; the gamma density is made
-    of it too.
+    """Logarithm of rate^x exp(-rate) / Gamma(x + 1), elementwise: the Poisson mass for real x.
 
-    x >= 0 and rate >= 0 broadcast; the density of Gamma(a, rate) at y is a / y times the mass of x
-    = a at rate * y.
+    x >= 0 and rate >= 0 broadcast. The gamma density with concentration a at y is a / y times this
+    mass of x = a at rate * y. Raises TypeError if neither argument is a tensor. Source: Loader
+    (2000).
 
     >>> round(poisson_log_mass(torch.tensor(1e6, dtype=torch.float64), 1e6).item(), 12)
     -7.82669389552
@@ -342,10 +364,12 @@ def poisson_log_mass(x, rate):
 
 @in_float64
 def binomial_log_mass(x, n, p, q):
-    """Logarithm of the binomial mass Gamma(n + 1) / (Gamma(x + 1) Gamma(n - x + 1)) p^x q^(n - x) for real 0 <= x <= n.
+    """Logarithm of the binomial mass, elementwise, for real 0 <= x <= n.
 
-    All four broadcast. p + q = 1: pass both so that no digit of the smaller is lost; the gradient
-    reaches the smaller of the two.
+    The mass is Gamma(n + 1) / (Gamma(x + 1) Gamma(n - x + 1)) p^x q^(n - x). All four arguments
+    broadcast. q = 1 - p is passed, too, so that the smaller of the two keeps its digits; the
+    gradient goes to the smaller one. Raises TypeError if no argument is a tensor. Source: Loader
+    (2000).
 
     >>> round(binomial_log_mass(torch.tensor(3.0), 4.0, 0.5, 0.5).exp().item(), 6)
     0.25
@@ -355,12 +379,15 @@ def binomial_log_mass(x, n, p, q):
 
 @in_float64
 def negative_binomial_log_mass(x, count, p, q):
-    """Logarithm of Gamma(x + count) / (Gamma(count) Gamma(x + 1)) p^count q^x: x failures before `count` successes of
-    probability p.
+    """Logarithm of the negative binomial mass, elementwise, for real x >= 0 and count > 0.
 
-    x >= 0 and count > 0 real; p + q = 1, and the gradient reaches the smaller of the two.
+    The mass Gamma(x + count) / (Gamma(count) Gamma(x + 1)) p^count q^x is that of x failures before
+    `count` successes of probability p. All four arguments broadcast. q = 1 - p is passed, too, so
+    that the smaller of the two keeps its digits; the gradient goes to the smaller one. Raises
+    TypeError if no argument is a tensor. Source: Loader (2000).
 
-    >>> round(negative_binomial_log_mass(torch.tensor(1e6, dtype=torch.float64), 1e6, 0.5, 0.5).item(), 11)
+    >>> x = torch.tensor(1e6, dtype=torch.float64)
+    >>> round(negative_binomial_log_mass(x, 1e6, 0.5, 0.5).item(), 11)
     -8.17326752747
     """
     return _two_way_log_mass(count, x, p, q) - torch.log1p(x / count)
@@ -368,12 +395,15 @@ def negative_binomial_log_mass(x, count, p, q):
 
 @in_float64
 def beta_log_kernel(a, b, x, complement):
-    """Logarithm of x^a (1 - x)^b / B(a, b), the factor in front of every expansion of the incomplete beta function.
+    """Logarithm of x^a (1 - x)^b / B(a, b), elementwise, for a > 0, b > 0 and 0 <= x <= 1.
 
-    a, b > 0 and 0 <= x <= 1 with complement = 1 - x; all broadcast. The beta density is this over x
-    (1 - x).
+    This factor stands before every expansion of the incomplete beta function; divided by x (1 - x)
+    it is the beta density. All four arguments broadcast. complement = 1 - x is passed, too, so that
+    the smaller of the two keeps its digits; the gradient goes to the smaller one. Raises TypeError
+    if no argument is a tensor. Source: after Loader (2000).
 
-    >>> round(beta_log_kernel(torch.tensor(1e6, dtype=torch.float64), 1e6, 0.5, 0.5).item() + math.log(4), 10)
+    >>> log_kernel = beta_log_kernel(torch.tensor(1e6, dtype=torch.float64), 1e6, 0.5, 0.5)
+    >>> round(log_kernel.item() + math.log(4), 10)
     7.0285373916
     """
     small, large = torch.minimum(a, b), torch.maximum(a, b)
@@ -381,7 +411,11 @@ def beta_log_kernel(a, b, x, complement):
 
 
 def normalize_pair(x, complement):
-    """The pair (x, 1 - x) recomputed from its smaller member, which alone carries the digits and the gradient."""
+    """The pair (x, 1 - x), both computed from its smaller member, which has the digits.
+
+    x and `complement` are tensors of one shape; where `complement` is None it is 1 - x. The
+    gradient goes to the smaller member.
+    """
     if complement is None:
         return x, 1 - x
     lower = x <= complement
@@ -390,7 +424,7 @@ def normalize_pair(x, complement):
 
 @opaque_when_compiled("two_way_log_mass")
 def _two_way_log_mass(k, m, p, q):
-    """log of Gamma(k + m + 1) / (Gamma(k + 1) Gamma(m + 1)) p^k q^m."""
+    """The logarithm of Gamma(k + m + 1) / (Gamma(k + 1) Gamma(m + 1)) p^k q^m."""
     p, q = normalize_pair(p, q)
     large = torch.minimum(k, m) >= _LARGE
     # Loader's form where both counts are large
@@ -410,13 +444,13 @@ def _two_way_log_mass(k, m, p, q):
 
 
 def _count_log(count, p, complement):
-    """count * log(p), with log1p of the complement where that holds the digits."""
+    """The product count * log(p), with log1p of the complement where that has the digits."""
     high = complement < 0.5
     log_high = torch.log1p(-torch.where(high, complement, 0))
     return torch.where(high, count * log_high, _safe_xlogy(count, torch.where(high, 1, p)))
 
 
 def _safe_xlogy(x, y):
-    """x log y, 0 at x = 0; at x = y = 0 with gradients 0."""
+    """The product x log y: 0 at x = 0, and at x = y = 0 with gradients 0."""
     empty = (x == 0) & (y == 0)
     return torch.xlogy(torch.where(empty, 0, x), torch.where(empty, 1, y))

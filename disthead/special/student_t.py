@@ -1,7 +1,8 @@
-"""Student's t distribution function, its logarithm, density and quantile, by the incomplete beta function.
+"""Student's t distribution: its distribution function, the logarithm, density and quantile.
 
-The tail beyond |z| is I_x(df / 2, 1/2) / 2 with x = df / (df + z^2) and 1 - x = z^2 / (df + z^2),
-both formed without cancellation.
+The tail beyond |z| is I_x(df / 2, 1/2) / 2, by the incomplete beta function, with
+x = df / (df + z^2) and 1 - x = z^2 / (df + z^2), both computed without cancellation (Johnson, Kotz
+and Balakrishnan 1995, chapter 28).
 """
 
 import math
@@ -25,7 +26,7 @@ _NORMAL = 1e15  # from here on t and the normal distribution agree to rounding
 
 
 def _pair(df, z):
-    """x and 1 - x; the ratio is inverted where z^2 / df is above 1, so neither overflows."""
+    """The pair x and 1 - x; the ratio is inverted where z^2 / df > 1, so that neither overflows."""
     root = torch.sqrt(df)
     outer = torch.abs(z) > root
     ratio = torch.where(outer, root / torch.where(outer, z, 1), z / root) ** 2
@@ -37,8 +38,8 @@ def _log_cdf(df, z):
     df, z = torch.broadcast_tensors(df, z)
     normal, infinite = df > _NORMAL, torch.isinf(z)
     central = torch.abs(z) < 1e-12
-    plain = ~(normal | infinite | central)
-    df1, z1 = torch.where(normal, 1, df), torch.where(plain, z, 1)
+    regular = ~(normal | infinite | central)
+    df1, z1 = torch.where(normal, 1, df), torch.where(regular, z, 1)
     tail = log_tails(df1 / 2, torch.full_like(df1, 0.5), *_pair(df1, z1))[0] - math.log(2)
     result = torch.where(z1 < 0, tail, torch.log1p(-torch.exp(torch.where(z1 < 0, -1, tail))))
     # at the centre the distribution function is 1/2 + density(0) z to rounding, where the square of
@@ -55,7 +56,10 @@ def _cdf_by_scipy(df, z):
 
 
 def _beside(df, *special):
-    """The degrees of freedom, moved off those for which SciPy has closed forms that are wrong around the centre, by up to 3e-8."""
+    """The degrees of freedom, moved away from the special ones.
+
+    For these SciPy has closed forms, whose errors around the centre are up to 3e-8.
+    """
     for value in special:
         is_special = df == value
         if is_special.any():
@@ -108,11 +112,11 @@ class _Cdf(Numeric):
 
 
 def _tail_slopes(df, z, tail):
-    """The derivatives by df and -|z| of the tail beyond |z|, for its probability `tail`, all of shape (rows,).
+    """The derivatives by df and by -|z| of the tail beyond |z|, whose probability is `tail`.
 
-    Around the centre they come from the probability between 0 and |z|, elsewhere from the tail's
-    own. Returns that probability, the derivatives divided by it, whether it is the one around the
-    centre, and a mask of the rows in which they are inexact.
+    All have shape (rows,). Around the centre they are computed from the probability between 0 and
+    |z|, elsewhere from the tail's. Returns that probability, the derivatives divided by it, whether
+    it is the one around the centre, and a mask of the rows in which they are inexact.
     """
     size = torch.clamp(torch.abs(z), min=1e-12)
     x, y = _pair(df, size)
@@ -129,7 +133,7 @@ def _tail_slopes(df, z, tail):
     part = torch.where(is_inner, 0.5 - tail, tail)
     part = mend(part, is_inner & (size < 1e-3), _inside, df, y)
     by_df = torch.where(is_inner, -0.5, 0.5).to(df.dtype) * by_half + by_logit / df
-    by_df *= torch.abs(z) / size  # none at the centre
+    by_df *= torch.abs(z) / size  # 0 at the centre
     rows = without_slopes(0.5 * df, torch.full_like(df, 0.5), x, y) | torch.isinf(z)
     return part, by_df, 2 * by_logit / size, is_inner, rows
 
@@ -163,10 +167,10 @@ def _log_density(df, z):
     root = torch.sqrt(df1)
     size = torch.abs(z) / root
     outer = torch.clamp(size, min=1)
-    # log(1 + size^2), which does not overflow
-    spread = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)
+    # log(1 + size^2) without overflow
+    log_sum = torch.log1p((size / outer / outer) ** 2) + 2 * torch.log(outer)
     student = (
-        -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * spread
+        -log_beta(df1 / 2, torch.full_like(df1, 0.5)) - torch.log(root) - (df1 + 1) / 2 * log_sum
     )
     return torch.where(
         normal, -0.5 * torch.where(normal, z, 0) ** 2 - 0.5 * math.log(2 * math.pi), student
@@ -175,21 +179,27 @@ def _log_density(df, z):
 
 @in_float64
 def student_t_log_density(df, z):
-    """Logarithm of the density of Student's t with `df` degrees of freedom at z.
+    """Logarithm of the density of Student's t with `df` degrees of freedom at z, elementwise.
 
-    df > 0 (inf is the normal distribution) and z broadcast; z^2 does not overflow.
+    The density is (1 + z^2 / df)^(-(df + 1) / 2) / (sqrt(df) B(df / 2, 1/2)). df > 0 and z
+    broadcast, without overflow of z^2; from df = 1e15 on, inf included, it is the standard normal
+    density. Raises TypeError if neither argument is a tensor. Source: Student (1908).
 
-    >>> round(student_t_log_density(torch.tensor(1.0, dtype=torch.float64), 0.0).exp().item(), 12)    # 1/pi
+    >>> log_density = student_t_log_density(torch.tensor(1.0, dtype=torch.float64), 0.0)
+    >>> round(log_density.exp().item(), 12)  # 1/pi
     0.318309886184
     """
-    return _log_density(df, z)  # what depends on df alone is computed once for all z
+    return _log_density(df, z)  # terms of df alone are computed once for all z
 
 
 @in_float64
 def student_t_log_cdf(df, z):
-    """Logarithm of the distribution function of Student's t; the survival function is this at -z.
+    """Logarithm of the distribution function of Student's t at z, elementwise.
 
-    df > 0 (inf is the normal distribution) and z broadcast; gradients in both.
+    Its value at -z is the logarithm of the survival function at z. df > 0 and z broadcast, with
+    gradients in both; from df = 1e15 on, inf included, it is that of the standard normal
+    distribution. Raises TypeError if neither argument is a tensor. Source: Johnson, Kotz and
+    Balakrishnan (1995), chapter 28.
 
     >>> round(student_t_log_cdf(torch.tensor(1.0, dtype=torch.float64), -1.0).exp().item(), 12)
     0.25
@@ -199,7 +209,9 @@ def student_t_log_cdf(df, z):
 
 @in_float64
 def student_t_cdf(df, z):
-    """Distribution function of Student's t with `df` degrees of freedom at z; as `student_t_log_cdf`.
+    """Distribution function of Student's t with `df` degrees of freedom at z, elementwise.
+
+    Arguments, TypeError and source are those of `student_t_log_cdf`.
 
     >>> round(student_t_cdf(torch.tensor(1.0, dtype=torch.float64), 1.0).item(), 12)
     0.75
@@ -245,7 +257,7 @@ class _Quantile(Numeric):
 
     @staticmethod
     def numbers(df, p):
-        """SciPy's, but in deep tails and at next to no degrees of freedom, where it has infinities and wrong numbers."""
+        """SciPy's quantile, replaced in deep tails and for tiny df, where SciPy's is wrong."""
         tail = torch.minimum(p, 1 - p)
         z = torch.copysign(by_scipy("stdtrit", _beside(df, 4, 6), tail), p - 0.5)
         far = ~((tail > 1e-50) & (torch.abs(z) < 1e150) & (df > 1e-3))
@@ -263,10 +275,10 @@ class _Quantile(Numeric):
 
 @in_float64
 def student_t_icdf(df, p):
-    """Quantile of Student's t: the z with student_t_cdf(df, z) = p, odd about p = 1/2.
+    """Quantile of Student's t, elementwise: the z with student_t_cdf(df, z) = p.
 
-    df > 0 and 0 <= p <= 1 (-inf and inf at the ends) broadcast. Gradients by the implicit function
-    theorem.
+    df > 0 and 0 <= p <= 1 broadcast; p = 0 and p = 1 give -inf and inf. The gradients follow from
+    the implicit function theorem. Raises TypeError if neither argument is a tensor.
 
     >>> round(student_t_icdf(torch.tensor(1.0, dtype=torch.float64), 0.75).item(), 12)
     1.0

@@ -1,15 +1,15 @@
-"""The von Mises distribution's normaliser, mean resultant length, distribution function and quantile.
+"""The von Mises distribution: normaliser, mean resultant length, distribution function, quantile.
 
-Angles are measured from the location and lie in [-pi, pi]. The tail from |angle| to pi is, relative
-to its integrand at
-|angle|,
+Angles are in radians, measured from the location, and lie in [-pi, pi]. The density is
+exp(k cos t) / (2 pi I0(k)) with the concentration k >= 0 (Mardia and Jupp 2000, section 3.5.4). The
+tail from |angle| to pi is the density at |angle| times
 
     integral_|angle|^pi exp(-2 k sin((t - |angle|) / 2) sin((t + |angle|) / 2)) dt,
 
-by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34: no series in k, no
-normal approximation. Concrete numbers (`Numeric`) and their first derivatives come from the same
-nodes, in chunks that stay in the cache, or from a Fourier series where that is short; their
-quantiles by Halley's method on the rows that have not converged yet.
+by fixed Gauss-Legendre nodes up to pi or to where the exponent reaches 34, without a series in k or
+a normal approximation. For concrete numbers (`Numeric`) the tails and their first derivatives use
+the same nodes, in chunks that stay in the cache, or a Fourier series where that is short, and the
+quantiles Halley's method in the rows that have not converged.
 """
 
 import functools
@@ -26,15 +26,15 @@ from .precision import horner, in_float64
 from .quadrature import gauss_legendre
 
 _LARGE = 30.0
-_DEPTH = 34.0  # e^-34 of the integrand is left out
+_DEPTH = 34.0  # e^-34 of the integrand is omitted
 _NODES = 28
 _TERMS = 24  # of the Fourier series
-# the size of the smallest zeros of I0, on the imaginary axis, which limit a Chebyshev series
-_BRANCH = 2.4
+# distance from 0 of the nearest zeros of I0, on the imaginary axis, which limit a Chebyshev series
+_NEAREST_ZERO = 2.4
 
 
 def _ratio_coefficients(count):
-    """r(k) = sum c_n k^-n for large k, from the Riccati equation r' = 1 - r / k - r^2 that the Bessel ratio solves."""
+    """The c_n of the Bessel ratio r(k) = sum c_n k^-n for large k, by r' = 1 - r / k - r^2."""
     c = [1.0]
     for n in range(1, count):
         # the coefficient of k^-n: (n - 1) * -c[n-1] on the left, -c[n-1] - sum c[i] c[n-i] on the
@@ -57,7 +57,7 @@ class _LogI0e(Elementwise):
 
 
 class _SmallRatio(Elementwise):
-    """I1(k) / I0(k) for k < 30; the derivative is 1 - r / k - r^2, where nothing much cancels yet."""
+    """The ratio r = I1(k) / I0(k) for k < 30, where its derivative 1 - r / k - r^2 is accurate."""
 
     @staticmethod
     def forward(k):
@@ -85,10 +85,11 @@ def _ratio_minus_one(k):
 
 @in_float64
 def bessel_ratio(concentration):
-    """I1(k) / I0(k), the mean resultant length of a von Mises distribution with concentration k >= 0, elementwise.
+    """The ratio r = I1(k) / I0(k) of Bessel functions, elementwise for a concentration k >= 0.
 
-    Accurate, as are its derivatives, for every k: asymptotic series above 30, where 1 - r / k - r^2
-    would cancel.
+    It is the mean resultant length of the von Mises distribution. It and its derivatives are
+    accurate for every k; above 30, where the derivative 1 - r / k - r^2 would cancel, it is an
+    asymptotic series. Raises TypeError if k is not a tensor. Source: Mardia and Jupp (2000).
 
     >>> round(bessel_ratio(torch.tensor(1e6, dtype=torch.float64)).item(), 12)
     0.9999995
@@ -102,7 +103,9 @@ def bessel_ratio(concentration):
 
 @in_float64
 def bessel_ratio_complement(concentration):
-    """1 - I1(k) / I0(k), which falls like 1 / (2 k), with all its digits; as `bessel_ratio`.
+    """The complement 1 - I1(k) / I0(k), elementwise for k >= 0, with all its digits.
+
+    It falls like 1 / (2 k). Raises TypeError if k is not a tensor. See `bessel_ratio`.
 
     >>> round(bessel_ratio_complement(torch.tensor(1e6, dtype=torch.float64)).item() * 1e6, 9)
     0.500000125
@@ -112,12 +115,14 @@ def bessel_ratio_complement(concentration):
 
 @in_float64
 def von_mises_log_normalizer(concentration):
-    """log(2 pi I0(k)) - k, so that the log density of the angle t is -2 k sin^2(t / 2) minus this.
+    """The logarithm log(2 pi I0(k)) - k, elementwise for a concentration k >= 0.
 
-    k >= 0, elementwise; the gradient I1(k) / I0(k) - 1 is finite and accurate for tiny and for huge
-    k.
+    The log density of the angle t is -2 k sin^2(t / 2) minus this. The gradient I1(k) / I0(k) - 1
+    is accurate for tiny and for huge k. Raises TypeError if k is not a tensor. Source: Mardia and
+    Jupp (2000), section 3.5.4.
 
-    >>> round(von_mises_log_normalizer(torch.tensor(0.0, dtype=torch.float64)).exp().item(), 12)    # 2 pi
+    >>> log_normalizer = von_mises_log_normalizer(torch.tensor(0.0, dtype=torch.float64))
+    >>> round(log_normalizer.exp().item(), 12)  # 2 pi
     6.28318530718
     """
     return _LogI0e.apply(concentration) + math.log(2 * math.pi)
@@ -133,7 +138,7 @@ def _log_density(k, angle):
 
 @torch.no_grad()
 def _tail_width(k, distance):
-    """From `distance` to pi, or to where nothing is left."""
+    """The length of the interval from `distance` to pi, or to where the integrand is negligible."""
     rest = (math.pi - distance).clamp(min=0)
     # where the exponent reaches 34: the squared cosine of half the angle has fallen by 17 / k
     height = torch.sin(rest / 2) ** 2 - _DEPTH / 2 / k
@@ -144,8 +149,9 @@ def _tail_width(k, distance):
 
 
 def _tail_rule(k, distance):
-    """Steps beyond `distance`, up to pi or to where nothing is left, and weights times the density relative to that at
-    `distance`.
+    """Steps beyond `distance`, and weights times the density relative to that at `distance`.
+
+    The steps end at pi, or where the density is negligible.
     """
     rest = math.pi - distance
     fraction = _tail_width(k.detach(), distance.detach()) / rest.detach()
@@ -159,17 +165,17 @@ def _tail_rule(k, distance):
 
 
 def _log_tail(k, distance):
-    """log of the probability from `distance` to pi on one side of the location, 0 <= distance <= pi."""
+    """The log probability from `distance` to pi on one side, for 0 <= distance <= pi."""
     empty = distance >= math.pi
     integral = _tail_rule(k, torch.where(empty, math.pi - 1, distance))[1].sum(-1)
     return torch.where(empty, -torch.inf, _log_density(k, distance) + torch.log(integral))
 
 
 def _tail_and_moments(k, distance, moments):
-    """The tail over the density at `distance`, of concrete numbers, and means over the tail.
+    """The tail divided by the density at `distance`, of concrete numbers, and means over the tail.
 
-    `moments` says of what: 0 of the step beyond `distance`, 1 of twice the squared sine of half the
-    angle.
+    With 0 in `moments` the mean of the step beyond `distance` follows, with 1 that of twice the
+    squared sine of half the angle.
     """
     nodes, weights = (part.unsqueeze(-1) for part in gauss_legendre(_NODES, k))
     rules = torch.cat([weights, weights * nodes], 1).T
@@ -200,8 +206,9 @@ def _log_tail_by_quadrature(k, distance):
 
 
 def _tail_by_series(k, distance):
-    """The tail of concrete numbers from its Fourier series, whose coefficients are ratios of Bessel functions by their downward
-    recurrence (G. W. Hill 1977); exact to 1e-14 for k <= 6.
+    """The tail of concrete numbers by its Fourier series, exact to 1e-14 for k <= 6.
+
+    The coefficients are ratios of Bessel functions, by downward recurrence (G. W. Hill 1977).
     """
     side = torch.copysign(torch.ones_like(distance), math.pi / 2 - distance)
     # sin(n t) = -(-1)^n sin(n (pi - t)): the smaller angle keeps its digits
@@ -220,17 +227,20 @@ def _tail_by_series(k, distance):
 
 
 def _needs_quadrature(k, tail):
-    """Where the series is too short, or 1/2 less its sum has lost digits."""
+    """Where the series is too short, or 1/2 minus its sum has lost digits."""
     return ~((k <= 6) & (tail > 0.01))
 
 
 @in_float64
 def von_mises_excess(concentration, distance):
-    """E[max(T - distance, 0)] of the angle T from the location, on the side where T > 0: for the circular CRPS.
+    """The expectation E[max(T - distance, 0)] of the angle T from the location, elementwise.
 
-    concentration k >= 0 and 0 <= distance <= pi broadcast; gradients in both.
+    T is in (-pi, pi], in radians. The concentration k >= 0 and 0 <= distance <= pi broadcast, with
+    gradients in both. Raises TypeError if neither is a tensor. The circular CRPS (Grimit et al.
+    2006) needs it.
 
-    >>> round(von_mises_excess(torch.tensor(0.0, dtype=torch.float64), 0.0).item(), 12)    # uniform: pi / 4
+    >>> excess = von_mises_excess(torch.tensor(0.0, dtype=torch.float64), 0.0)
+    >>> round(excess.item(), 12)  # of the uniform distribution: pi / 4
     0.785398163397
     """
     k, distance = torch.broadcast_tensors(concentration, distance)
@@ -245,10 +255,14 @@ def von_mises_excess(concentration, distance):
 
 @in_float64
 def von_mises_mean_distance(concentration):
-    """E|T - T'|, the mean angular distance of two independent angles: their difference has the density I0(2 k cos(t /
-    2)) / (2 pi I0(k)^2).
+    """The mean angular distance E|T - T'| of two independent angles, elementwise, in radians.
 
-    >>> round(von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64)).item(), 12)    # uniform: pi / 2
+    Both angles have the concentration k >= 0. Their difference t has the density
+    I0(2 k cos(t / 2)) / (2 pi I0(k)^2) (Mardia and Jupp 2000). Raises TypeError if k is not a
+    tensor.
+
+    >>> distance = von_mises_mean_distance(torch.tensor(0.0, dtype=torch.float64))
+    >>> round(distance.item(), 12)  # of the uniform distribution: pi / 2
     1.570796326795
     """
     return (
@@ -261,7 +275,7 @@ def von_mises_mean_distance(concentration):
 def _mean_distance(k):
     k = k.unsqueeze(-1)
     with torch.no_grad():
-        # where the exponent 4 k sin^2(t / 4) reaches 40
+        # where the exponent 4 k sin^2(t / 4) reaches 34
         height = _DEPTH / 4 / k.detach()
         end = torch.where(
             height < 0.5, 4 * torch.asin(torch.sqrt(torch.clamp(height, max=0.5))), math.pi
@@ -278,21 +292,23 @@ def _mean_distance(k):
 
 @functools.cache
 def _mean_distance_series():
-    """Chebyshev coefficients of the mean distance times sqrt(s), in x = c / s on [0, 1] with s = sqrt(k^2 + c^2): the
-    nearest zeros of I0, at 2.4 i, are at infinity there.
+    """Chebyshev coefficients of the mean distance times sqrt(s), in x = c / s on [0, 1].
+
+    Here s = sqrt(k^2 + c^2) with c = 2.4, so that the nearest zeros of I0, at 2.4 i, are mapped
+    towards infinity.
     """
     count = 40
     turn = math.pi * (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    size = 2 * _BRANCH / (1 + torch.cos(turn))
-    values = _mean_distance(torch.sqrt(size * size - _BRANCH**2)) * torch.sqrt(size)
+    size = 2 * _NEAREST_ZERO / (1 + torch.cos(turn))
+    values = _mean_distance(torch.sqrt(size * size - _NEAREST_ZERO**2)) * torch.sqrt(size)
     modes = torch.cos(torch.arange(count).unsqueeze(-1) * turn) @ values * 2 / count
     modes[0] /= 2
     return modes.tolist()
 
 
 def _mean_distance_number(k):
-    size = torch.hypot(k, torch.full_like(k, _BRANCH))
-    x = 4 * _BRANCH / size - 2
+    size = torch.hypot(k, torch.full_like(k, _NEAREST_ZERO))
+    x = 4 * _NEAREST_ZERO / size - 2
     this, last = torch.zeros_like(x), torch.zeros_like(x)
     constant, *others = _mean_distance_series()
     for mode in reversed(others):  # Clenshaw's recurrence
@@ -329,7 +345,10 @@ class _LogCdf(Numeric):
 
 @in_float64
 def von_mises_log_cdf(concentration, angle):
-    """Logarithm of `von_mises_cdf`, accurate in the far tail; the survival function is this at -angle.
+    """Logarithm of `von_mises_cdf`, elementwise, accurate in the far tail.
+
+    Its value at -angle is the logarithm of the survival function. Arguments and the TypeError are
+    those of `von_mises_cdf`.
 
     >>> round(von_mises_log_cdf(torch.tensor(1e4, dtype=torch.float64), -3.0).item(), 3)
     -19903.486
@@ -339,10 +358,10 @@ def von_mises_log_cdf(concentration, angle):
 
 @in_float64
 def von_mises_cdf(concentration, angle):
-    """Distribution function of the von Mises distribution on [-pi, pi], counted from 0 at -pi, at an angle from the
-    location.
+    """Distribution function of the von Mises distribution, elementwise: 0 at -pi and 1 at pi.
 
-    concentration k >= 0 and -pi <= angle <= pi broadcast; gradients in both.
+    The concentration k >= 0 and -pi <= angle <= pi, in radians from the location, broadcast, with
+    gradients in both. Raises TypeError if neither is a tensor. Source: Hill (1977) for the series.
 
     >>> von_mises_cdf(torch.tensor([0.0, 2.0, 1e6]), 0.0).tolist()
     [0.5, 0.5, 0.5]
@@ -358,15 +377,14 @@ def von_mises_cdf(concentration, angle):
 
 @elementwise_operator("von_mises_tail_inverse")
 def _tail_inverse(k, log_p):
-    """The distance in [0, pi] with the tail log_p <= log(1/2), by Newton's steps kept inside a shrinking bracket."""
+    """The distance in [0, pi] with log tail = log_p <= log(1/2), by safeguarded Newton steps."""
     lower, upper = torch.zeros_like(k), torch.full_like(k, math.pi)
     distance = torch.minimum(torch.sqrt(-2 * log_p / k), upper / 2)
 
     def steps(distance):
         value = _log_tail(k, distance)
         scale = torch.exp(value - _log_density(k, distance))
-        # Newton's steps on the logarithm of the tail, right inside, and on the tail itself, right
-        # near pi
+        # Newton's steps on the logarithm of the tail, and on the tail itself for distances near pi
         return (
             value,
             distance + (value - log_p) * scale,
@@ -403,14 +421,17 @@ class _Distance(Numeric):
 
     @staticmethod
     def numbers(k, tail):
-        """By Halley's method on the logarithm of the tail, kept inside a shrinking bracket, for the rows that have not converged."""
+        """By Halley's method on the logarithm of the tail, within a shrinking bracket.
+
+        Rows that have converged are not evaluated again.
+        """
         shape, k, tail = k.shape, k.reshape(-1), tail.reshape(-1)
-        # the normal approximation of G. W. Hill (1976), or that no direction is preferred
+        # start: the normal approximation of G. W. Hill (1976), or that of the uniform distribution
         sine = -torch.special.ndtri(tail) * torch.special.i0e(k) * math.sqrt(math.pi / 2)
         distance = torch.where(
             k < 1, math.pi * (1 - 2 * tail), 2 * torch.asin(torch.clamp(sine, max=0.99))
         )
-        rows, found, log_tail = torch.arange(len(k)), distance.clone(), torch.log(tail)
+        rows, result, log_tail = torch.arange(len(k)), distance.clone(), torch.log(tail)
         lower, upper = torch.zeros_like(k), torch.full_like(k, math.pi)
         for _ in range(60):
             quotient = _tail_and_moments(k, distance, ())[0]
@@ -418,17 +439,17 @@ class _Distance(Numeric):
             above = excess > 0
             lower, upper = torch.where(above, distance, lower), torch.where(above, upper, distance)
             newton = excess * quotient
-            bend = 1 + newton * (1 / quotient - k * torch.sin(distance)) / 2
-            step = newton / torch.clamp(bend, 0.5, 2)
+            correction = 1 + newton * (1 / quotient - k * torch.sin(distance)) / 2
+            step = newton / torch.clamp(correction, 0.5, 2)
             after = distance + step
-            # the third power of that is below rounding
+            # Halley's method cubes the error, so that nothing is left after a short step
             continues = ~(torch.abs(step) <= 1e-5 * quotient)
-            # Newton's step on the tail itself is right near pi, where it ends
+            # near pi, where the tail ends, Newton's step on the tail itself converges
             for other in (distance - torch.expm1(-excess) * quotient, (lower + upper) / 2):
                 after = torch.where(
                     continues & ~((after >= lower) & (after <= upper)), other, after
                 )
-            found[rows] = after
+            result[rows] = after
             remaining = (
                 (continues & (after < math.pi) & (upper - lower > 3e-16 * upper))
                 .nonzero()
@@ -438,7 +459,7 @@ class _Distance(Numeric):
                 break
             rows, k, log_tail, distance = (part[remaining] for part in (rows, k, log_tail, after))
             lower, upper = lower[remaining], upper[remaining]
-        return found.clamp_(0, math.pi).reshape(shape)
+        return result.clamp_(0, math.pi).reshape(shape)
 
     @staticmethod
     def slopes(distance, k, tail):
@@ -448,13 +469,14 @@ class _Distance(Numeric):
 
 @in_float64
 def von_mises_icdf(concentration, p):
-    """Quantile of the von Mises distribution: the angle in [-pi, pi] from the location with
-    von_mises_cdf(concentration, angle) = p.
+    """Quantile of the von Mises distribution: the angle with von_mises_cdf(k, angle) = p.
 
-    concentration k >= 0 and 0 <= p <= 1 broadcast. Gradients by the implicit function theorem,
-    first order.
+    The angle is in [-pi, pi], in radians from the location. The concentration k >= 0 and
+    0 <= p <= 1 broadcast. The first derivatives follow from the implicit function theorem; there
+    are no second ones (see `implicit`). Raises TypeError if neither argument is a tensor.
 
-    >>> round(von_mises_icdf(torch.tensor(0.0, dtype=torch.float64), 0.75).item(), 12)    # uniform: pi / 2
+    >>> angle = von_mises_icdf(torch.tensor(0.0, dtype=torch.float64), 0.75)
+    >>> round(angle.item(), 12)  # of the uniform distribution: pi / 2
     1.570796326795
     """
     k, p = torch.broadcast_tensors(concentration, p)

@@ -30,6 +30,7 @@ from disthead.data.table import read_as_written
 from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
+from disthead.networks.model_folder import is_model_folder
 from disthead.networks.schedule import plan, steps_of, steps_per_epoch
 from disthead.prediction import check_options
 from disthead.stopping import Stopped, kept_handlers
@@ -583,7 +584,7 @@ class _CLI(LightningCLI):
         if self.trainer.is_global_zero:
             _check_nothing_is_lost(self.config[self.subcommand], Path(self.trainer.log_dir or "."))
         path = options.get("ckpt_path")
-        if path is not None and Path(path).is_file():
+        if path is not None and (Path(path).is_file() or is_model_folder(path)):
             with _resuming(path):
                 _check_resumable(read_checkpoint(path), self.trainer, path)
         made = claim_log_dir(self.trainer)

@@ -8,13 +8,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import lightning
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from disthead.arrays import as_integer, as_integers, as_number, as_tensor, check_type
+from disthead.arrays import (
+    as_integer,
+    as_integers,
+    as_mapping,
+    as_names,
+    as_number,
+    as_tensor,
+    check_type,
+)
 from disthead.calibration import rebuild
 from disthead.data.batches import Batch, Steps, weight_of
 from disthead.data.columns import Columns, Encoded
@@ -24,16 +33,18 @@ from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, unknown_name, warn
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
+from disthead.networks.model_folder import is_model_folder
+from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import plan, steps_of
-from disthead.objectives import get_objective, name_of, specification
+from disthead.objectives import check_objective, get_objective, name_of, specification
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
 from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
-from disthead.training.model import DistributionModel
 from disthead.training.saved import (
     check_sizes,
     check_weights,
@@ -65,7 +76,7 @@ _NUMBERS = 1 << 23  # or fewer, so that they have no more raw outputs than these
 _STEPS = 64  # at once, where nothing forbids it; and until losses that are not finite are noticed
 
 
-class DistributionModule(DistributionModel):
+class DistributionModule(PredictiveModel, lightning.LightningModule):
     """Features in, a distribution in the user's own units out, trained by its likelihood unless told otherwise.
 
     With a `TabularDataModule` everything is set up when `fit` starts: the number of inputs, the
@@ -106,7 +117,7 @@ class DistributionModule(DistributionModel):
         backbone_features: size of what the backbone puts out; found by a trial on zeros unless
             given.
         standardise: whether inputs and real-valued targets are standardised.
-        spread_floor: the least `scale` of a standardised target (for vectors: the least diagonal of
+        min_scale: the least `scale` of a standardised target (for vectors: the least diagonal of
             `scale_tril`, or root of `cov_diag`), in standard deviations of the training targets, so
             that no spread collapses onto a single row; 0 switches it off (docs/edges.md).
         ensemble: so many networks, trained at once by batched products, whose exact mixture is the
@@ -121,6 +132,7 @@ class DistributionModule(DistributionModel):
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`. A scheduler may also
             have `interval` ("epoch", "step"), `frequency` and `monitor`.
         columns: what the columns of the table are; found by `fit`, and read from checkpoints.
+        spread_floor: the former name of `min_scale`.
 
     >>> module = DistributionModule("normal", in_features=3, hidden_sizes=[8])
     >>> module(torch.zeros(5, 3)).batch_shape
@@ -142,16 +154,22 @@ class DistributionModule(DistributionModel):
         in_features: int | None = None,
         backbone_features: int | None = None,
         standardise: bool = True,
-        spread_floor: float = 1e-4,
+        min_scale: float = 1e-4,
         ensemble: int = 1,
         objective: str | dict[str, Any] | Callable[..., Any] = "nll",
         optimizer: str | dict[str, Any] = "AdamW",
         scheduler: str | dict[str, Any] | None = None,
         columns: dict[str, Any] | None = None,
+        spread_floor: float | None = None,
     ):
         super().__init__()
+        if spread_floor is not None:
+            warn("spread_floor is called min_scale now.", DeprecationWarning)
+            min_scale, spread_floor = spread_floor, None
         given = {
-            name: value for name, value in locals().items() if name not in ("self", "__class__")
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "__class__", "spread_floor")
         }
         options = {name: plain(value) for name, value in given.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
@@ -168,9 +186,7 @@ class DistributionModule(DistributionModel):
                 f"this model was trained with a backbone {backbone}. Give it again: "
                 "DistributionModule.load_from_checkpoint(path, backbone=...)."
             )
-        self._given_backbone = (
-            backbone if isinstance(backbone, nn.Module) else self.hparams["backbone"]
-        )
+        self._own_backbone = backbone if isinstance(backbone, nn.Module) else None
         check_type(standardise, "standardise", bool, "True or False")
         for name in ("hidden_sizes", "event_shape"):
             as_integers(given[name], name)
@@ -183,8 +199,8 @@ class DistributionModule(DistributionModel):
                 as_integer(self.hparams[name], name)
         self.hparams["ensemble"] = as_integer(ensemble, "ensemble")
         wanted = "0 (off) or a small positive number such as 1e-4"
-        as_number(spread_floor, "spread_floor", wanted, lambda least: 0 <= least < 1)
-        self._collapsed = CollapsedRows(spread_floor)
+        as_number(min_scale, "min_scale", wanted, lambda least: 0 <= least < 1)
+        self._collapsed = CollapsedRows(min_scale)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS)
         # For each batch of validation: the first row whose loss is not finite (-1 for none), and
@@ -193,9 +209,40 @@ class DistributionModule(DistributionModel):
         self._random_state: Tensor | None = None
         self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
         if columns is not None:
-            self._build(columns)
+            self.build(columns, self._own_backbone)
         elif in_features is not None or (backbone is not None and backbone_features is not None):
-            self._build(None)
+            self.build(None, self._own_backbone)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.hparams
+
+    def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
+        super().build(columns, backbone)
+        assert self.head is not None
+        self._check_objective(self.head.family, self.head.event_shape)
+
+    def _check_family(self) -> None:
+        """Errors in the options come before any data are read; what depends on the data may be missing still."""
+        hparams = self.hparams
+        options = as_mapping(hparams.family_options, "family_options", "{'num_classes': 3}")
+        as_mapping(hparams.fixed, "fixed", "{'scale': 1.0}")
+        as_names(hparams.shared, "shared", "['scale']")
+        if takes_classes(hparams.family):
+            options.setdefault("num_classes", 2)
+        shape = tuple(hparams.event_shape)
+        try:
+            family = get_family(hparams.family, event_shape=shape, **options)
+        except ValueError:
+            if shape or not takes_vectors(hparams.family):
+                raise
+            return
+        family.resolve_links(hparams.links)
+        self._check_objective(family, shape)
+
+    def _check_objective(self, family: Family, event_shape: tuple[int, ...]) -> None:
+        if self._objective is not None and self._objective is not nll:  # which every family has
+            check_objective(self._objective, family, event_shape, self.hparams.ensemble)
 
     @property
     def validated_at_once(self) -> int:
@@ -251,10 +298,10 @@ class DistributionModule(DistributionModel):
                     "load a checkpoint."
                 )
             columns = data.find_columns().state
-            self._build(columns)
+            self.build(columns, self._own_backbone)
             self.hparams["columns"] = columns
             self._check_data(data, stage)
-            self._start(data.summary("train"))
+            self.start_from(data.summary("train"))
         else:
             self._check_data(data, stage)
 
@@ -314,11 +361,12 @@ class DistributionModule(DistributionModel):
                 check_precision(
                     train.features.spread, train.features.level, dtype, "the table of features"
                 )
-                self._add_feature_statistics(train.features.mean.numel())
-            if self._can_standardise_target:
+                width = train.features.mean.numel()
+                self.take_feature_statistics(torch.zeros(width), torch.ones(width))
+            if self.can_standardise_target:
                 check_precision(train.y.spread, train.y.level, dtype, "the target")
         if not self.has_baseline:
-            self._add_baseline()
+            self.add_baseline()
         weight, y, *values = present(
             train.sample.weight, train.sample.y, *train.sample.known.values()
         )
@@ -327,7 +375,7 @@ class DistributionModule(DistributionModel):
             names = [f"the target's column {column}" for column in range(count)]
         known = dict(zip(train.sample.known, values, strict=True))
         warn_of_dominant_rows(self.head.family, y, weight, known, names, None)
-        self._start(train)
+        self.start_from(train)
 
     def _check_data(self, data: TabularDataModule, stage: str) -> None:
         assert self.head is not None
@@ -541,12 +589,12 @@ class DistributionModule(DistributionModel):
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """What is learned from each row that is there, of an ensemble summed over members; its weight."""
         standardised = self._is_standardised_objective
-        if self._members is None:
+        if self.members is None:
             options = {"standardised": True} if standardised else {}
             weight, dist, y = batch.weigh(self(batch.features, **options, **batch.known))
         else:
-            dist = self._by_member(batch.features, standardised=standardised, **batch.known)
-            weight, y = batch.weight, batch.y.expand(self._members, *batch.y.shape)
+            dist = self.by_member(batch.features, standardised=standardised, **batch.known)
+            weight, y = batch.weight, batch.y.expand(self.members, *batch.y.shape)
         if standardised:
             with torch.no_grad():
                 logged = self._of_rows(
@@ -560,7 +608,7 @@ class DistributionModule(DistributionModel):
             batch.rows if batch.rows is not None else batch.positions,
         )
         # each learns as if it were alone
-        return values if self._members is None else values * self._members, weight
+        return values if self.members is None else values * self.members, weight
 
     @property
     def _is_standardised_objective(self) -> bool:
@@ -576,14 +624,12 @@ class DistributionModule(DistributionModel):
         """The objective of each row, of an ensemble the mean over the members that learn from it."""
         assert self._objective is not None
         values = self._objective(dist, y)
-        if self._members is None:
+        if self.members is None:
             return values
         if rows is None:
             return values.mean(0)
-        members = torch.arange(self._members, device=values.device).unsqueeze(-1)
-        return torch.where(rows % self._members == members, 0.0, values).sum(0) / (
-            self._members - 1
-        )
+        members = torch.arange(self.members, device=values.device).unsqueeze(-1)
+        return torch.where(rows % self.members == members, 0.0, values).sum(0) / (self.members - 1)
 
     def _loss(self, batch: Batch) -> Tensor:
         """What these rows add to the mean objective over the batch."""
@@ -628,8 +674,8 @@ class DistributionModule(DistributionModel):
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         dist = self._evaluate("val", Batch.of(batch).present())
-        if dist is not None and self._has_floor:
-            if self._members is not None:  # count them member by member
+        if dist is not None and self.has_min_scale:
+            if self.members is not None:  # count them member by member
                 dist = dist.components
             dims = len(dist.batch_shape)
             self._collapsed.add(
@@ -867,7 +913,8 @@ class DistributionModule(DistributionModel):
         """The trained model, with everything it needs to predict; a stranger's checkpoint runs no code (SECURITY.md).
 
         Args:
-            checkpoint_path: a file on this machine.
+            checkpoint_path: a file on this machine, or a folder that an estimator saved, whose
+                model stays in double precision.
             map_location: the device of the model; the CPU unless given.
             hparams_file: not taken; give other options by name.
             strict: whether the weights must be exactly those of this model; True unless given.
@@ -891,7 +938,7 @@ class DistributionModule(DistributionModel):
             raise ValueError(
                 f"hparams_file {hparams_file} is not read, since checkpoints hold their options: "
                 "give others by name, such as "
-                "load_from_checkpoint(path, spread_floor=0)."
+                "load_from_checkpoint(path, min_scale=0)."
             )
         checkpoint = read_checkpoint(checkpoint_path)
         theirs = own_options(cls, checkpoint["hyper_parameters"])
@@ -908,6 +955,8 @@ class DistributionModule(DistributionModel):
                     lambda: cls(**theirs | options), checkpoint["state_dict"], checkpoint_path
                 )
             module = cls(**theirs | options)
+            if is_model_folder(checkpoint_path):  # estimators predict in double precision
+                module.double()
             module.configure_model()
             module.on_load_checkpoint(checkpoint)
             strict = module.strict_loading if strict is None else strict

@@ -220,7 +220,7 @@ def check_config(command: str, config: Any) -> None:
 _DECIDED = {  # options of the data that a model has learned with
     "target", "features", "categorical", "known", "weight", "unit", "val_size", "test_size", "split_seed", "groups", "split_column",
 }  # fmt: skip
-_FREE = {"spread_floor"}  # options of the model that a trained one may change
+_FREE = {"min_scale", "spread_floor"}  # options of the model that a trained one may change
 
 
 def check_agreement(given: Mapping[str, Any], checkpoint: Mapping[str, Any], path: object) -> None:

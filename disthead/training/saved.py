@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from disthead.errors import first_line
 from disthead.files import unchanged
+from disthead.networks.model_folder import is_model_folder, read_folder
 
 __all__ = [
     "check_checkpoint",
@@ -78,14 +79,31 @@ def check_checkpoint(path: Any) -> None:
 
 
 def read_checkpoint(path: Any) -> dict[str, Any]:
-    """The contents of a checkpoint of a `DistributionModule`.
+    """The contents of a checkpoint of a `DistributionModule`, or of a folder that an estimator saved, in the same form.
 
     Raises:
         ValueError: for a missing or damaged file, with the part that is damaged, or one that
             something else wrote.
     """
+    if is_model_folder(path):
+        return _of_folder(Path(path))
     with _opened(path) as file:
         return _contents(file, path)
+
+
+def _of_folder(path: Path) -> dict[str, Any]:
+    """The model alone, without a training that could go on, and without the data of its training."""
+    config, tensors, _ = read_folder(path)
+    recalibration, state = config["recalibration"], dict[str, Any](tensors)
+    if recalibration is not None:
+        recalibration = dict(recalibration)
+        state["recalibration._extra_state"] = recalibration.pop("fitted_on")
+    objective = config["parameters"].get("objective", "nll")
+    return {
+        "hyper_parameters": config["model"] | {"objective": objective},
+        "state_dict": state,
+        "recalibration": recalibration,
+    }
 
 
 def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
@@ -118,10 +136,18 @@ def _contents(file: IO[bytes], path: Any) -> dict[str, Any]:
         raise ValueError(
             f"{path}: datamodule_hyper_parameters, the options of the data, must be a mapping."
         )
+    contents["hyper_parameters"] = _by_present_names(options)
     state = contents.get("state_dict")
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{path} is a checkpoint without state_dict, the weights of its model.")
     return contents
+
+
+def _by_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model, of which version 0.1 called one otherwise."""
+    options = dict(options)
+    min_scale = options.pop("spread_floor", None)
+    return options if min_scale is None else {"min_scale": min_scale} | options
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Directions, outliers, discrimination and dependence against scipy, scikit-learn and simulation."""
+"""Directions, outliers, discrimination, dependence against scipy, scikit-learn and simulation."""
 
 import math
 
@@ -84,16 +84,16 @@ def test_tails_are_those_of_scipy():
         diagnostics.tail_log_prob(poisson, counts), np.log(np.minimum(tails, 1)), rtol=1e-5
     )
     classes = family("categorical", num_classes=3)(probs=torch.tensor([[0.7, 0.2, 0.1]] * 3))
-    found = diagnostics.tail_log_prob(classes, torch.arange(3)).exp()
-    torch.testing.assert_close(found.float(), torch.tensor([1.0, 0.3, 0.1]))
+    tails = diagnostics.tail_log_prob(classes, torch.arange(3)).exp()
+    torch.testing.assert_close(tails.float(), torch.tensor([1.0, 0.3, 0.1]))
 
 
 def test_outliers_occur_by_chance_once_in_a_hundred_tables():
-    dist, found = family("normal")(loc=torch.zeros(100, dtype=torch.float64), scale=1.0), 0
+    dist, outliers = family("normal")(loc=torch.zeros(100, dtype=torch.float64), scale=1.0), 0
     for seed in range(400):
         y = torch.randn(100, generator=generator(seed), dtype=torch.float64)
-        found += bool((diagnostics.tail_log_prob(dist, y) < math.log(0.01 / 100)).any())
-    assert found <= 12
+        outliers += bool((diagnostics.tail_log_prob(dist, y) < math.log(0.01 / 100)).any())
+    assert outliers <= 12
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -102,8 +102,8 @@ def test_discrimination_is_the_area_of_sklearn(ties):
     forecast = (5 * forecast).round() / 5 if ties else forecast
     outcome = (torch.rand(300, generator=generator(1)) < forecast).long()
     weight = torch.rand(300, generator=generator(2)) + 0.1
-    found = diagnostics.discrimination(forecast, outcome, weight)
-    assert found.auc == pytest.approx(
+    result = diagnostics.discrimination(forecast, outcome, weight)
+    assert result.auc == pytest.approx(
         roc_auc_score(outcome, forecast, sample_weight=weight.double()), abs=1e-9
     )
     assert math.isnan(diagnostics.discrimination(forecast, torch.ones(300)).auc)
@@ -114,9 +114,9 @@ def test_the_standard_error_of_discrimination_is_how_far_it_strays():
     for seed in range(300):
         forecast = torch.rand(150, generator=generator(seed), dtype=torch.float64)
         outcome = (torch.rand(150, generator=generator(1000 + seed)) < forecast).long()
-        found = diagnostics.discrimination(forecast, outcome)
-        areas.append(found.auc)
-        errors.append(found.standard_error)
+        result = diagnostics.discrimination(forecast, outcome)
+        areas.append(result.auc)
+        errors.append(result.standard_error)
     assert np.mean(errors) == pytest.approx(np.std(areas), rel=0.15)
 
 
@@ -150,11 +150,11 @@ def test_predicted_correlations_are_exact_where_they_are_known():
 
 
 def test_the_p_value_of_the_worst_class_allows_for_all_of_them():
-    found = []
+    p_values = []
     for seed in range(100):
         probs = torch.rand(80, 4, generator=generator(seed)).softmax(-1)
         y = torch.multinomial(probs, 1, generator=generator(500 + seed))[:, 0]
-        found.append(
+        p_values.append(
             diagnostics.class_reliability(probs, y, resamples=39, generator=generator(seed))[1]
         )
-    assert scipy.stats.kstest(np.array(found) - 0.0125, "uniform").pvalue > 0.001
+    assert scipy.stats.kstest(np.array(p_values) - 0.0125, "uniform").pvalue > 0.001

@@ -1,4 +1,4 @@
-"""Targets that fool a density are found, those that were rounded are left alone."""
+"""Targets with repeated values are reported, those that were rounded are not."""
 
 import pytest
 import torch
@@ -20,16 +20,14 @@ def test_grades_are_few_values(generator):
 
 @pytest.mark.parametrize("place", ["edge", "inside"])
 def test_an_atom_is_found_with_its_count(place, generator):
-    """House prices in thousands, cut off at 50 or heaped at 25; an otherwise ordinary rounding to
-    one digit.
-    """
+    """House prices in thousands, rounded to one digit, and cut off at 50 or heaped at 25."""
     y = (22 + 8 * torch.randn(500, generator=generator)).mul(10).round().div(10)
     y = y.clamp(max=49.9)
     value = 50.0 if place == "edge" else 25.04
     y[:16] = value
     check = check_continuous_target(y)
-    [(found, count)] = check.atoms
-    assert found == pytest.approx(value)
+    [(atom, count)] = check.atoms
+    assert atom == pytest.approx(value)
     assert count == 16
     assert ("the largest value" in check.messages[0]) == (place == "edge")
     assert "16 of 500 rows" in check.messages[0]
@@ -45,7 +43,7 @@ def test_zeros_of_rain_are_an_atom(generator):
 @pytest.mark.parametrize("rows", [40, 200, 1000, 10_000])
 @pytest.mark.parametrize("digits", [0, 1, 2, 3])
 def test_rounding_is_no_reason_to_warn(rows, digits, generator):
-    """Of 20 targets with many values, spread as they often are, none."""
+    """None of 20 targets with many values from three usual distributions is reported."""
     for _ in range(20):
         for y in (
             50 + 20 * torch.randn(rows, generator=generator),

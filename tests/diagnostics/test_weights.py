@@ -1,6 +1,4 @@
-"""Weights in diagnostics: whole ones are repeated rows. Clusters: what chance does grows by their
-design effect.
-"""
+"""Weights in diagnostics: integers are repeated rows, clusters enlarge the bands of chance."""
 
 import pytest
 import torch

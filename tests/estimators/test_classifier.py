@@ -116,7 +116,7 @@ def test_an_ensemble_averages_probabilities():
     X, y = table()
     model = DistributionClassifier(ensemble=3, **SMALL).fit(X, y)
     with torch.no_grad():
-        members = model.model_.members(model.model_.standardise(torch.from_numpy(X)))
+        members = model.model_.by_member(torch.from_numpy(X))
     assert members.batch_shape == (3, 150)
     assert np.allclose(model.predict_proba(X), members.probs.mean(0).numpy())
 

@@ -137,7 +137,7 @@ class TestNonFiniteLosses:
         """Likelihoods that are NaN for one target, by its standardised value."""
 
         def make(is_held_out):
-            forward = recipe.Members.from_encoded
+            forward = recipe.from_encoded
 
             def from_encoded(members, encoded, **known):
                 dist = forward(members, encoded, **known)
@@ -146,7 +146,7 @@ class TestNonFiniteLosses:
                     dist.log_prob = lambda y: torch.where(y > 50, torch.nan, log_prob(y))
                 return dist
 
-            monkeypatch.setattr(recipe.Members, "from_encoded", from_encoded)
+            monkeypatch.setattr(recipe, "from_encoded", from_encoded)
 
         return make
 

@@ -83,13 +83,6 @@ class TestEncoding:
         )
         assert encoder.feature_names == ["x0", "x0 is missing", "x1=x", "x1=y", "x1 is missing"]
 
-    def test_state_is_plain_data_and_all_of_it(self):
-        table = Table.read(frame())
-        encoder = TableEncoder.fit(table)
-        again = TableEncoder.from_state(encoder.state)
-        assert again.columns == encoder.columns
-        assert np.array_equal(again.encode(table), encoder.encode(table))
-
     def test_report_says_what_was_done(self, fitted):
         _, model = fitted
         report = "\n".join(model.report_)

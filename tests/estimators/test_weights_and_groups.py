@@ -114,8 +114,8 @@ def test_a_row_of_weight_2_counts_as_two_rows_in_all_statistics():
         tabular_model(x, y, weight=weight),
         tabular_model(x[twice], y[twice], weight=torch.ones(90)),
     )
-    weighted.members.backbone.fit(weighted.standardise(x), weight)
-    repeated.members.backbone.fit(repeated.standardise(x[twice]), torch.ones(90))
+    weighted.backbone.fit(weighted.standardise(x), weight)
+    repeated.backbone.fit(repeated.standardise(x[twice]), torch.ones(90))
     for (name, first), second in zip(weighted.named_buffers(), repeated.buffers(), strict=True):
         assert torch.allclose(first, second, atol=1e-5), name
 

@@ -123,7 +123,7 @@ TRAININGS = [
     ("--config=counts --model.family=normal --model.hidden_sizes=[-3]", "hidden_sizes"),
     ("--model.dropout=2", "dropout"),
     ("--model.ensemble=0", "ensemble"),
-    ("--model.spread_floor=-1", "spread_floor"),
+    ("--model.min_scale=-1", "min_scale"),
     ("--model.in_features=-1", "in_features"),
     ("--model.event_shape=[2]", "event_shape"),
     ("--model.fixed={scale: nan}", "scale"),
@@ -323,7 +323,7 @@ CALLS: list[tuple[Callable[[], Any], str]] = [
     *((_module(dropout=share), "dropout") for share in (2, -1, math.nan, "a")),
     *((_module(in_features=number), "in_features") for number in (0, -1, 2.0, "a")),
     *((_module(ensemble=number), "ensemble") for number in (0, -2, 1.5)),
-    *((_module(spread_floor=least), "spread_floor") for least in (-1, math.nan, "a")),
+    *((_module(min_scale=least), "min_scale") for least in (-1, math.nan, "a")),
     *((_module(event_shape=shape), "event_shape") for shape in ([-1], [0], 2)),
     *((_module(fixed={"scale": value}), "scale") for value in (-1, math.nan, "a")),
     *(
@@ -426,7 +426,7 @@ MOMENTS = {
     ),
     "evaluate": ["disthead.report.evaluate", "disthead.training.checkpoints._load"],
     "recalibrate": [
-        "disthead.training.model.DistributionModel.recalibrate",
+        "disthead.networks.predictive_model.PredictiveModel.recalibrate",
         "torch.serialization._save",
     ],
 }

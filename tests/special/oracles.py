@@ -21,17 +21,15 @@ def gap(got, want, relative=True):
 
 
 def check_values(function, oracle, grid, tolerance, relative=True):
-    """`function` on the grid against `oracle` on each row, given as mpf."""
+    """`function` on the grid against `oracle` on each row, whose numbers are mpf."""
     with torch.no_grad():
         values = function(*columns(grid)).tolist()
     for value, row in zip(values, grid, strict=True):
         assert gap(value, oracle(*map(mp.mpf, row)), relative) <= tolerance, (row, value)
 
 
-def check_gradients(function, oracle, grid, tolerance, floor=0.0):
-    """First derivatives in every argument against central differences of the oracle with 30 spare
-    digits.
-    """
+def check_gradients(function, oracle, grid, tolerance, atol=0.0):
+    """First derivatives by every argument against central differences with 30 spare digits."""
     arguments = columns(grid)
     gradients = torch.autograd.grad(function(*arguments).sum(), arguments)
     for i, row in enumerate(grid):
@@ -41,7 +39,7 @@ def check_gradients(function, oracle, grid, tolerance, floor=0.0):
                 step = abs(point[k]) * mp.mpf(10) ** -20
                 moved = [[*point[:k], point[k] + sign * step, *point[k + 1 :]] for sign in (1, -1)]
                 want = (oracle(*moved[0]) - oracle(*moved[1])) / (2 * step)
-            assert abs(gradient[i].item() - want) <= tolerance * abs(want) + floor, (
+            assert abs(gradient[i].item() - want) <= tolerance * abs(want) + atol, (
                 row,
                 k,
                 gradient[i].item(),
@@ -50,9 +48,7 @@ def check_gradients(function, oracle, grid, tolerance, floor=0.0):
 
 
 def log_gammainc_pair(a, x):
-    """(log P, log Q) by the power series below a + 1 and Legendre's continued fraction, evaluated
-    backwards, above.
-    """
+    """(log P, log Q) by the power series below a + 1, by Legendre's continued fraction above."""
     if x < a + 1:
         total = term = mp.mpf(1)
         k = 0
@@ -86,15 +82,16 @@ def log_betainc_pair(a, b, x):
 
 
 def betainc_by_quadrature(a, b, x):
-    """I_x(a, b) for a >= 1 and shapes too large for the series, integrated in pieces of the width
-    of the peak.
-    """
+    """I_x(a, b) for a >= 1 and shapes too large for the series."""
     mean = a / (a + b)
-    spread = mp.sqrt(mean * (1 - mean) / (a + b + 1))
+    std = mp.sqrt(mean * (1 - mean) / (a + b + 1))
     knots = {mp.mpf(0), x} | {
-        max(x - q * spread, mp.mpf(0)) for q in (0.5, 1, 2, 4, 7, 10, 15, 25, 40)
+        max(x - q * std, mp.mpf(0)) for q in (0.5, 1, 2, 4, 7, 10, 15, 25, 40)
     }
-    shape = lambda t: mp.exp((a - 1) * mp.log(t / x) + (b - 1) * mp.log((1 - t) / (1 - x)))  # noqa: E731
+
+    def relative_density(t):
+        return mp.exp((a - 1) * mp.log(t / x) + (b - 1) * mp.log((1 - t) / (1 - x)))
+
     log_density = (
         (a - 1) * mp.log(x)
         + (b - 1) * mp.log1p(-x)
@@ -102,7 +99,8 @@ def betainc_by_quadrature(a, b, x):
         - mp.loggamma(b)
         + mp.loggamma(a + b)
     )
-    return mp.quad(lambda t: shape(t) if t > 0 else mp.mpf(0), sorted(knots)) * mp.exp(log_density)
+    integral = mp.quad(lambda t: relative_density(t) if t > 0 else mp.mpf(0), sorted(knots))
+    return integral * mp.exp(log_density)
 
 
 def _complement(log_p):
@@ -112,10 +110,10 @@ def _complement(log_p):
 
 
 def von_mises_cdf(k, angle):
-    """Quadrature in pieces of the width of the peak."""
-    spread = 1 / mp.sqrt(k + 1)
+    """Quadrature on intervals of the peak's width."""
+    std = 1 / mp.sqrt(k + 1)
     knots = {-mp.pi, angle} | {
-        min(max(q * spread, -mp.pi), angle) for q in (-12, -8, -6, -4, -2, -1, 0, 1, 2, 4, 6, 8, 12)
+        min(max(q * std, -mp.pi), angle) for q in (-12, -8, -6, -4, -2, -1, 0, 1, 2, 4, 6, 8, 12)
     }
     integral = mp.quad(lambda t: mp.exp(-2 * k * mp.sin(t / 2) ** 2), sorted(knots))
     return integral / (2 * mp.pi * mp.besseli(0, k) * mp.exp(-k))

@@ -16,8 +16,8 @@ def near_the_mean(shapes, offsets):
     for a in shapes:
         for b in shapes:
             mean = a / (a + b)
-            spread = math.sqrt(mean * (1 - mean) / (a + b + 1))
-            yield from ((a, b, mean + z * spread) for z in offsets if 0 < mean + z * spread < 1)
+            std = math.sqrt(mean * (1 - mean) / (a + b + 1))
+            yield from ((a, b, mean + z * std) for z in offsets if 0 < mean + z * std < 1)
 
 
 GRID = [(a, b, x) for a in SHAPES for b in SHAPES for x in POINTS if a + b < 400]
@@ -53,7 +53,7 @@ def test_probabilities(i):
 
 
 def test_large_shapes():
-    """scipy is no oracle here: Boost's incomplete beta is off by 2e-11 at (3, 1e6, 3.2e-6)."""
+    """No oracle by scipy here: Boost's incomplete beta is off by 2e-11 at (3, 1e6, 3.2e-6)."""
     grid = list(near_the_mean([3, 1e5, 1e6], (-6, -1, -0.1, 0, 0.1, 1, 3)))
     with mp.workdps(30):
         check_values(special.betainc, betainc_by_quadrature, grid, 1e-13, relative=False)
@@ -90,9 +90,9 @@ def test_inverse():
     p = torch.rand(300, generator=generator, dtype=torch.float64)
     p[:60] = 10 ** (-200 * p[:60])
     x, y = special.betaincinv(a, b, p), special.betaincinv(b, a, 1 - p, p)
-    found = (x > 0) & (y > 0)
-    assert found.sum() > 200
-    assert ((special.betainc(a, b, x, y) - p).abs() <= 1e-10 * p)[found].all()
+    inside = (x > 0) & (y > 0)
+    assert inside.sum() > 200
+    assert ((special.betainc(a, b, x, y) - p).abs() <= 1e-10 * p)[inside].all()
     assert torch.allclose(x + y, torch.ones_like(x), rtol=1e-15)
     assert torch.autograd.gradcheck(
         special.betaincinv, columns([(0.3, 2.0, 0.2), (2.0, 3.0, 0.9), (30.0, 20.0, 0.5)])

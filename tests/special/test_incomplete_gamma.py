@@ -96,9 +96,9 @@ def test_inverse_round_trip():
     ):
         x = inverse(a, p)
         back = function(a, x)
-        found = x > 0  # some quantiles lie below the smallest number
-        assert found.sum() > 240
-        assert ((back - p).abs() <= 1e-10 * p)[found].all()
+        positive = x > 0  # some quantiles are below the smallest number
+        assert positive.sum() > 240
+        assert ((back - p).abs() <= 1e-10 * p)[positive].all()
 
 
 def test_inverse_ends_and_gradients():
@@ -176,14 +176,12 @@ def test_gradients_are_those_of_the_operations_that_vmap_follows(name):
 
 
 def test_few_rows_are_computed_twice(monkeypatch):
-    """SciPy's functions for the other tail cost twice the time: they are asked where the digits
-    need them.
-    """
+    """SciPy's functions of the other tail take twice the time; they run where digits need them."""
     rows, by_scipy = {}, incomplete_gamma.by_scipy
 
-    def counting(name, *given):
-        rows[name] = rows.get(name, 0) + given[0].numel()
-        return by_scipy(name, *given)
+    def counting(name, *arguments):
+        rows[name] = rows.get(name, 0) + arguments[0].numel()
+        return by_scipy(name, *arguments)
 
     monkeypatch.setattr(incomplete_gamma, "by_scipy", counting)
     generator = torch.Generator().manual_seed(1)

@@ -8,8 +8,8 @@ from disthead import special
 
 def test_bracketed_inverse_over_all_magnitudes():
     target = torch.tensor([-1e300, -5.0, -1e-200, 0.0, 1e-300, 3.0, 1e200], dtype=torch.float64)
-    found = special.bracketed_inverse(lambda x: x, target, -torch.inf, torch.inf)
-    assert torch.allclose(found, target, rtol=1e-15, atol=1e-300)
+    result = special.bracketed_inverse(lambda x: x, target, -torch.inf, torch.inf)
+    assert torch.allclose(result, target, rtol=1e-15, atol=1e-300)
 
 
 def test_bracketed_inverse_in_a_finite_bracket():
@@ -66,12 +66,12 @@ def test_integrate_differentiates_in_limits_and_parameters():
 
 def test_bracketed_newton_over_all_magnitudes_and_flat_parts():
     root = torch.tensor([1e-250, 1e-9, 0.5, 3e7], dtype=torch.float64)
-    found = special.bracketed_newton(
+    result = special.bracketed_newton(
         lambda x: (torch.log(x / root), 1 / x),
         torch.full_like(root, 1e-300),
         torch.full_like(root, 1e9),
     )
-    assert torch.allclose(found, root, rtol=1e-14, atol=0)
+    assert torch.allclose(result, root, rtol=1e-14, atol=0)
 
     def two_steps(x):  # rises at 0 and at 1, flat between
         z = torch.stack([x, x - 1]) / 1e-3
@@ -80,10 +80,10 @@ def test_bracketed_newton_over_all_magnitudes_and_flat_parts():
         ) / 1e-3
 
     target = torch.tensor([1e-3, 0.49, 0.51, 0.999], dtype=torch.float64)
-    found = special.bracketed_newton(
+    result = special.bracketed_newton(
         two_steps, torch.full_like(target, -2.0), torch.full_like(target, 3.0)
     )
-    assert (two_steps(found)[0].abs() < 1e-14).all()
+    assert (two_steps(result)[0].abs() < 1e-14).all()
 
 
 def test_second_derivative_through_implicit_is_refused():

@@ -1,6 +1,4 @@
-"""Numbers by SciPy and derivatives by hand, beside the differentiable operations that they stand
-for.
-"""
+"""Numbers by SciPy and their derivatives against the differentiable operations."""
 
 import math
 
@@ -76,9 +74,9 @@ def by_operations(function, *arguments):
 
 def agree(function, *arguments, tolerance, gradients=1e-9):
     value, *slopes = by_numbers(function, *arguments)
-    want, *wanted = by_operations(function, *arguments)
+    want, *exact_slopes = by_operations(function, *arguments)
     torch.testing.assert_close(value, want, rtol=tolerance, atol=1e-290, equal_nan=True)
-    for slope, exact in zip(slopes, wanted, strict=True):
+    for slope, exact in zip(slopes, exact_slopes, strict=True):
         known = exact.isfinite()  # the operations lose the derivative of the farthest quantiles
         torch.testing.assert_close(slope[known], exact[known], rtol=gradients, atol=gradients)
         assert not slope.isnan().any()
@@ -113,8 +111,10 @@ def test_quantiles_of_student_t(numbers):
 
 
 def test_where_scipy_alone_is_wrong():
-    """Next to the centre at df = 1 (3e-9), 4 and 6 (3e-8); far from it at few degrees; at whole
-    shapes; and where 1 - x has no digits.
+    """Near the centre at df = 1 (3e-9), 4 and 6 (3e-8), and in three more places.
+
+    These are: far from the centre at few degrees of freedom, at integer shapes, and where 1 - x has
+    no digits.
     """
     double = {"dtype": torch.float64}
     with mp.workdps(40):
@@ -210,7 +210,7 @@ def test_tensors_of_every_form():
 
 @pytest.mark.parametrize("question", ["cdf", "log_cdf", "log_survival", "icdf"])
 def test_a_batch_takes_one_call_of_scipy(question, monkeypatch):
-    """And no quadrature: where nobody asks for a gradient a row costs one evaluation."""
+    """Without gradients a row takes one evaluation and no quadrature."""
     rows = []
 
     def counting(by_scipy):
@@ -221,7 +221,7 @@ def test_a_batch_takes_one_call_of_scipy(question, monkeypatch):
         return count
 
     def refuse(*arguments):
-        raise AssertionError("the quadrature was asked")
+        raise AssertionError("the quadrature was used")
 
     for module in (incomplete_beta_numbers, student_t):
         monkeypatch.setattr(module, "by_scipy", counting(module.by_scipy))

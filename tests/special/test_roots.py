@@ -1,6 +1,4 @@
-"""Roots by the implicit function theorem: derivatives of every order, and none that are silently
-wrong.
-"""
+"""Roots by the implicit function theorem: derivatives of every order."""
 
 import pytest
 import torch
@@ -25,7 +23,7 @@ def test_first_and_second_derivatives(name):
 
 
 def test_second_derivative_of_a_quantile_is_that_of_its_formula():
-    """The exponential distribution: -log(1 - p) has the derivatives 1 / (1 - p) and 1 / (1 - p)^2."""
+    """Of the exponential distribution: -log(1 - p), with 1 / (1 - p) and 1 / (1 - p)^2."""
     p = torch.tensor([0.01, 0.3, 0.99], dtype=torch.float64, requires_grad=True)
     x = special.gammaincinv(torch.ones_like(p), p)
     (first,) = torch.autograd.grad(x.sum(), p, create_graph=True)

@@ -131,7 +131,10 @@ def test_poisson_log_mass():
 
 def test_beta_log_kernel():
     grid = [*itertools.product(COUNTS, COUNTS, CHANCES)]
-    oracle = lambda a, b, x: a * mp.log(x) + b * mp.log1p(-x) + log_gamma_fraction(a + b, a, b)  # noqa: E731
+
+    def oracle(a, b, x):
+        return a * mp.log(x) + b * mp.log1p(-x) + log_gamma_fraction(a + b, a, b)
+
     check_values(lambda a, b, x: special.beta_log_kernel(a, b, x, 1 - x), oracle, grid, 1e-12)
     few = [*itertools.product([1e-3, 1, 11, 1e6], [0.5, 9.5, 1e4], [1e-6, 0.3, 0.9])]
     check_gradients(
@@ -141,7 +144,10 @@ def test_beta_log_kernel():
 
 def test_negative_binomial_log_mass():
     grid = [*itertools.product(COUNTS, COUNTS, CHANCES)]
-    oracle = lambda x, r, p: r * mp.log(p) + x * mp.log1p(-p) + log_gamma_fraction(x + r, r, x + 1)  # noqa: E731
+
+    def oracle(x, r, p):
+        return r * mp.log(p) + x * mp.log1p(-p) + log_gamma_fraction(x + r, r, x + 1)
+
     check_values(
         lambda x, r, p: special.negative_binomial_log_mass(x, r, p, 1 - p), oracle, grid, 1e-13
     )

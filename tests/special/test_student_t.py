@@ -72,9 +72,9 @@ def test_icdf():
     df = 10 ** (torch.rand(200, generator=generator, dtype=torch.float64) * 10 - 2)
     p = torch.rand(200, generator=generator, dtype=torch.float64)
     z = special.student_t_icdf(df, p)
-    found = z.isfinite()
-    assert found.sum() > 190
-    assert ((special.student_t_cdf(df, z) - p).abs() < 1e-13)[found].all()
+    finite = z.isfinite()
+    assert finite.sum() > 190
+    assert ((special.student_t_cdf(df, z) - p).abs() < 1e-13)[finite].all()
     assert torch.autograd.gradcheck(
         special.student_t_icdf, columns([(0.7, 0.2), (1.0, 0.5), (4.0, 0.9), (1e3, 0.1)])
     )
@@ -87,7 +87,7 @@ def test_icdf():
 
 
 def test_quantiles_of_next_to_no_degrees_of_freedom_are_not_small():
-    """P(Z > z) is about z^-df / 2 there: z is (2 p)^(-1 / df), which soon is infinite."""
+    """P(Z > z) is about z^-df / 2 there, so that z = (2 p)^(-1 / df) soon overflows."""
     df = torch.tensor([1e-8, 1e-20], dtype=torch.float64)
     assert torch.equal(special.student_t_icdf(df, 0.02), torch.full_like(df, -torch.inf))
     log_z = special.student_t_icdf(torch.tensor([9e-4, 2e-3], dtype=torch.float64), 0.75).log()

@@ -1,6 +1,4 @@
-"""Every function under torch.compile(fullgraph=True), torch.export, vmap and func.grad, and its
-doctest.
-"""
+"""Every function under torch.compile(fullgraph=True), torch.export, vmap and func.grad."""
 
 import warnings
 
@@ -64,9 +62,10 @@ def test_compile(name):
 def test_vmap_and_func_grad(name):
     function, inputs = getattr(special, name), arguments(name)
     value, *gradients = with_gradients(function, inputs)
-    plain = [part.detach() for part in inputs]
-    torch.testing.assert_close(torch.func.vmap(function)(*plain), value.detach())
-    mapped = torch.func.vmap(torch.func.grad(function, argnums=tuple(range(len(plain)))))(*plain)
+    numbers = [part.detach() for part in inputs]
+    torch.testing.assert_close(torch.func.vmap(function)(*numbers), value.detach())
+    gradient = torch.func.grad(function, argnums=tuple(range(len(numbers))))
+    mapped = torch.func.vmap(gradient)(*numbers)
     for one, other in zip(mapped, gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 

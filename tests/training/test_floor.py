@@ -33,7 +33,7 @@ def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
     with pytest.warns(
         UserWarning, match="come down to its floor, 0.05 standard deviations"
     ) as caught:
-        module = fit(tmp_path, noiseless(), spread_floor=0.05)
+        module = fit(tmp_path, noiseless(), min_scale=0.05)
     assert len([warning for warning in caught if "floor" in str(warning.message)]) == 1
     with torch.no_grad():
         scale = module(torch.linspace(-1, 1, 50)[:, None]).scale
@@ -46,7 +46,7 @@ def test_noiseless_targets_warn_once_and_stay_above_the_floor(tmp_path):
 def test_vectors_stay_above_the_floor_in_every_direction(tmp_path, options):
     y = np.stack([noiseless(), 100 * noiseless()], 1)
     with pytest.warns(UserWarning, match="come down to its floor"):
-        module = fit(tmp_path, y, "multivariate_normal", spread_floor=0.05, **options)
+        module = fit(tmp_path, y, "multivariate_normal", min_scale=0.05, **options)
     with torch.no_grad():
         standardised = (
             module(torch.linspace(-1, 1, 50)[:, None]).covariance / module.target_scale**2
@@ -55,7 +55,7 @@ def test_vectors_stay_above_the_floor_in_every_direction(tmp_path, options):
 
 
 def test_floor_is_off_on_request(tmp_path):
-    module = fit(tmp_path, noiseless(), spread_floor=0)  # warnings are errors
+    module = fit(tmp_path, noiseless(), min_scale=0)  # warnings are errors
     with torch.no_grad():
         assert float(module(torch.zeros(1, 1)).scale) < 0.05 * float(module.target_scale)
 
@@ -65,5 +65,5 @@ def test_an_honest_spread_says_nothing(tmp_path, generator):
 
 
 def test_a_floor_that_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="spread_floor must be 0"):
-        DistributionModule("normal", spread_floor=-1)
+    with pytest.raises(ValueError, match="min_scale must be 0"):
+        DistributionModule("normal", min_scale=-1)

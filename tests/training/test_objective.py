@@ -143,7 +143,7 @@ def test_an_ensemble_is_judged_by_the_crps_of_its_mixture(trainer):
     module, run = fitted(trainer, frame, epochs=2, objective="crps", ensemble=3)
     part = TabularDataModule(frame, target="y", batch_size=20).part("val")
     with torch.no_grad():
-        expected = mean_crps(ensemble(module._by_member(part.features)), part.y)
+        expected = mean_crps(ensemble(module.by_member(part.features)), part.y)
     assert float(run.callback_metrics["val/crps"]) == pytest.approx(expected, rel=1e-4)
 
 

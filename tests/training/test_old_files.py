@@ -47,6 +47,23 @@ def test_a_folder_of_a_classifier():
     )
 
 
+def test_folders_of_format_2():
+    """Before the estimators and the command line had one model: the same numbers, to rounding."""
+    rows = pd.read_csv(DATA / "table_with_missing_values.csv").drop(columns="y")[:8]
+    regressor = DistributionRegressor.load(DATA / "regressor_of_format_2")
+    np.testing.assert_allclose(
+        regressor.predict_quantiles(rows, [0.1, 0.5, 0.9]),
+        expected("regressor_of_format_2/expected.json"),
+        rtol=1e-12,
+    )
+    classifier = DistributionClassifier.load(DATA / "classifier_of_format_2")
+    np.testing.assert_allclose(
+        classifier.predict_proba(rows),
+        expected("classifier_of_format_2/expected.json"),
+        rtol=1e-12,
+    )
+
+
 def test_a_checkpoint():
     module = DistributionModule.load_from_checkpoint(CHECKPOINT).eval()
     data = TabularDataModule(DATA / "table.csv", target="y")

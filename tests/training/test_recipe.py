@@ -8,9 +8,11 @@ import torch
 from torch import nn
 
 import disthead as dh
+from disthead import recipe
 from disthead.families.mixture import Mixture
 from disthead.networks.averaging import WeightAverage
 from disthead.networks.encoding import PiecewiseLinearEncoding
+from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import WarmupConstantDecay
 from disthead.networks.tabular import (
     MemberHead,
@@ -18,7 +20,7 @@ from disthead.networks.tabular import (
     TabularBackbone,
     start_near_the_marginal_fit,
 )
-from disthead.recipe import Members, fit_tabular, train
+from disthead.recipe import fit_tabular, train
 
 
 @pytest.fixture(autouse=True)
@@ -103,17 +105,19 @@ class TestMembers:
 
     def test_members_do_not_touch_each_other(self):
         backbone = TabularBackbone(3, (8,), members=2).fit(torch.randn(50, 3))
-        members = Members(backbone, MemberHead("normal", 8, members=2))
-        members(torch.randn(6, 3)).loc[0].sum().backward()
+        members = PredictiveModel(backbone, MemberHead("normal", 8, members=2))
+        members.by_member(torch.randn(6, 3)).loc[0].sum().backward()
         for parameter in members.parameters():
             assert parameter.grad[1].eq(0).all()
 
     def test_one_member_alone_says_what_it_said_among_others(self):
         backbone = TabularBackbone(3, (8,), members=4).fit(torch.randn(50, 3))
-        members = Members(backbone, MemberHead("student_t", 8, members=4))
+        members = PredictiveModel(backbone, MemberHead("student_t", 8, members=4))
         x, y = torch.randn(6, 3), torch.randn(6)
         assert torch.allclose(
-            members.only(-1)(x).log_prob(y)[0], members(x).log_prob(y.expand(4, 6))[3], atol=1e-6
+            members.only(-1)(x).log_prob(y),
+            members.by_member(x).log_prob(y.expand(4, 6))[3],
+            atol=1e-6,
         )
 
     @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ class TestMembers:
 
     def test_members_must_agree(self):
         with pytest.raises(ValueError, match="2 members and head has 3"):
-            Members(TabularBackbone(3, members=2), MemberHead("normal", 128, members=3))
+            PredictiveModel(TabularBackbone(3, members=2), MemberHead("normal", 128, members=3))
 
     def test_the_encoding_is_standardised_and_rare_values_stay_small(self):
         rare = torch.zeros(5000)
@@ -246,7 +250,7 @@ class TestTraining:
 
         def weights(y):
             torch.manual_seed(0)
-            members = Members(
+            members = PredictiveModel(
                 TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
             )
             # checked only at the end, so that the two stop at the same step
@@ -268,7 +272,7 @@ class TestTraining:
 
         def trained(y):
             torch.manual_seed(0)
-            members = Members(
+            members = PredictiveModel(
                 TabularBackbone(2, (8,), members=2).fit(x), MemberHead("normal", 8, members=2)
             )
             held_out = torch.zeros(2, 64, dtype=torch.bool)
@@ -291,12 +295,12 @@ class TestTraining:
         held_out = torch.zeros(3, 200, dtype=torch.bool)
         for member in range(3):
             held_out[member, member * 20 : member * 20 + 15 + member] = True  # of different sizes
-        members = Members(
+        members = PredictiveModel(
             TabularBackbone(2, (16,), members=3).fit(x), MemberHead("normal", 16, members=3)
         )
         course = train(members, x, y, held_out, max_steps=200)
         with torch.no_grad():
-            losses = -members(x).log_prob(y.expand(3, 200))
+            losses = -members.by_member(x).log_prob(y.expand(3, 200))
         for member in range(3):
             assert losses[member][held_out[member]].mean().item() == pytest.approx(
                 course.loss[member].item(), abs=1e-4
@@ -314,13 +318,13 @@ class TestTraining:
             return step(optimizer, closure)
 
         monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-        sizes, forward = set(), Members.from_encoded
+        sizes, forward = set(), recipe.from_encoded
 
         def counted(members, encoded, **known):
             sizes.add(encoded.shape[-2])
             return forward(members, encoded, **known)
 
-        monkeypatch.setattr(Members, "from_encoded", counted)
+        monkeypatch.setattr(recipe, "from_encoded", counted)
         x, y, _ = table(rows)
         fit_tabular(x, y, family="normal", hidden_sizes=(4,), max_steps=10)
         assert max(seen) == pytest.approx(rate)
@@ -361,7 +365,7 @@ class TestFit:
         x, y, _ = table(120)
         model, course = fit_tabular(x, y, family="normal", ensemble=3, max_steps=50)
         with torch.no_grad():
-            dist, members = model(x), model.members(model.standardise(x))
+            dist, members = model(x), model.by_member(x, standardised=True)
             loc = members.loc * model.target_scale + model.target_loc
             scale = members.scale * model.target_scale
             density = torch.distributions.Normal(loc, scale).log_prob(y).exp().mean(0)
