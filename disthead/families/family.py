@@ -60,6 +60,8 @@ class Family(ABC):
         least_log_std: the standard deviation of log y below which networks, which start beside the
             marginal fit by more than that, do not learn; 0 where the size of targets does not
             matter.
+        fast_range: by parameter ("y" for targets), between which numbers single precision keeps six
+            digits of log_prob, where that is not as usual (`likelihood/kernels.py`).
         row_constants: quantities that a caller may give per row, such as `exposure`, with the
             values that they may take.
         grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, behind the
@@ -88,6 +90,7 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     least_log_std: ClassVar[float] = 0.0
+    fast_range: Mapping[str, tuple[float, float]] = {}
     row_constants: Mapping[str, constraints.Constraint] = {}
     grad_takes_exposure: bool = False
     loss_support: constraints.Constraint | None = None
@@ -210,11 +213,19 @@ class Family(ABC):
             loss_support=self.loss_support or self.support,
             constrain=functools.partial(self.constrain, links=links),
             make=self.make,
-            log_prob_and_grad=self.log_prob_and_grad,
+            log_prob_and_grad=self._own_log_prob_and_grad,
+            fast_range=self.fast_range,
             distribution_class=self.distribution_class,
             linked_class=self.linked_class,
             has_row_constants=len(links) > len(self.parameters),
         )
+
+    @property
+    def _own_log_prob_and_grad(self) -> Any:
+        """`log_prob_and_grad`, and that of the distribution itself where nobody has another: kernels know it by its name."""
+        own = type(self).log_prob_and_grad is Family.log_prob_and_grad and self.distribution_class
+        kind: Any = self.distribution_class
+        return kind.log_prob_and_grad if own else self.log_prob_and_grad
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs behind one parameter of one distribution."""

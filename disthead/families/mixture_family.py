@@ -1,5 +1,7 @@
 """The families of mixtures: several distributions of one kind at once."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -109,6 +111,13 @@ class MixtureFamily(Family):
         if is_double(total):  # a component out of the question may have an infinite slope
             slopes = [where(shares == 0, 0.0, slope) for slope in slopes]
         return total, shares - probs, *(shares * slope for slope in slopes)
+
+    def _formula(self, links):
+        formula = super()._formula(links)
+        if type(self).log_prob_and_grad is not MixtureFamily.log_prob_and_grad:
+            return formula
+        _, of_component = self._for_component({}, links)
+        return replace(formula, component=self.component.formula(of_component))
 
     def constrain(self, raw, links):
         of_mixture = super().constrain(

@@ -14,14 +14,12 @@ from disthead.links import Link
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["Formula", "is_unbounded"]
+__all__ = ["Formula"]
 
 
 @dataclass(frozen=True, eq=False)
 class Formula:
     """How raw outputs become a distribution and its log-likelihood: what a family hands down for given links, once.
-
-    Copies and pickles of it compile their programs anew.
 
     Attributes:
         name: the family's, for messages.
@@ -39,10 +37,14 @@ class Formula:
             come in one pass; or None.
         linked_class: the class of `LinkedParameters` that keeps raw outputs.
         has_row_constants: whether there are links of row constants.
+        fast_range: by parameter ("y" for targets), between which numbers single precision keeps six
+            digits of the log-likelihood, where that is not as usual (`kernels.fast_ranges`).
+        component: of a mixture, the formula of one component, whose links come behind the logits;
+            None for any other.
         width: how many raw outputs one distribution takes.
         is_scalar: whether each parameter is one number that has one raw output.
         has_fused_loss: whether the log-likelihood and its gradient come in one pass.
-        programs: the formula compiled, by what it is compiled for (`fused.programs`).
+        made: what was made of the formula to compute with, by the name of what made it.
     """
 
     name: str
@@ -57,10 +59,12 @@ class Formula:
     distribution_class: Any
     linked_class: Any
     has_row_constants: bool
+    fast_range: Mapping[str, tuple[float, float]]
+    component: "Formula | None" = None
     width: int = field(init=False)
     is_scalar: bool = field(init=False)
     has_fused_loss: bool = field(init=False)
-    programs: dict[tuple, tuple] = field(init=False, repr=False)
+    made: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         has_slopes = all(link.value_and_slope is not None for link in self.links.values())
@@ -69,10 +73,7 @@ class Formula:
         object.__setattr__(
             self, "has_fused_loss", has_slopes and self.distribution_class is not None
         )
-        object.__setattr__(self, "programs", {})
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"programs": {}}
+        object.__setattr__(self, "made", {})
 
     def from_raw(self, raw: Tensor) -> Distribution:
         """The distribution of raw outputs (..., P).
@@ -125,7 +126,3 @@ class Formula:
             for link, parameter, slope in zip(self.links.values(), parameters, slopes, strict=True)
             if not link.is_constant
         ]
-
-
-def is_unbounded(constraint: constraints.Constraint) -> bool:
-    return constraint in (constraints.real, constraints.real_vector)

@@ -40,12 +40,10 @@ where = _of_both(np.where, torch.where)
 
 def sigmoids(x: Array) -> tuple[Array, Array]:
     """The probability 1 / (1 + exp(-x)) and that of the opposite, with one exponential; neither underflows before its time."""
-    if isinstance(x, Tensor):
-        return torch.sigmoid(x), torch.sigmoid(-x)
     odds = exp(-abs(x))
     likely = 1 / (1 + odds)
-    is_positive, rest = x == abs(x), odds * likely
-    return where(is_positive, likely, rest), where(is_positive, rest, likely)
+    rest = odds * likely
+    return where(x < 0, rest, likely), where(x < 0, likely, rest)
 
 
 def clamp(x: Array, lower: float, upper: float) -> Array:
