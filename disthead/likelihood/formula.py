@@ -1,9 +1,11 @@
 """`Formula`: the likelihood of a family through its links, in plain parts."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -14,7 +16,10 @@ from disthead.links import Link
 from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["Formula"]
+__all__ = ["Formula", "formula_of"]
+
+_numbers = itertools.count(1)
+_alive: WeakValueDictionary[str, "Formula"] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +50,8 @@ class Formula:
         is_scalar: whether each parameter is one number that has one raw output.
         has_fused_loss: whether the log-likelihood and its gradient come in one pass.
         made: what was made of the formula to compute with, by the name of what made it.
+        key: by which `formula_of` finds it, for operators of graphs, which take no other objects;
+            "" of one that was made while a graph was.
     """
 
     name: str
@@ -65,6 +72,7 @@ class Formula:
     is_scalar: bool = field(init=False)
     has_fused_loss: bool = field(init=False)
     made: dict[str, Any] = field(init=False, repr=False)
+    key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         has_slopes = all(link.value_and_slope is not None for link in self.links.values())
@@ -74,6 +82,17 @@ class Formula:
             self, "has_fused_loss", has_slopes and self.distribution_class is not None
         )
         object.__setattr__(self, "made", {})
+        object.__setattr__(self, "key", "")
+        if not torch.compiler.is_compiling():
+            self._take_key()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take_key()
+
+    def _take_key(self) -> None:
+        object.__setattr__(self, "key", f"{self.name} {next(_numbers)}")
+        _alive[self.key] = self
 
     def from_raw(self, raw: Tensor) -> Distribution:
         """The distribution of raw outputs (..., P).
@@ -126,3 +145,8 @@ class Formula:
             for link, parameter, slope in zip(self.links.values(), parameters, slopes, strict=True)
             if not link.is_constant
         ]
+
+
+def formula_of(key: str) -> Formula:
+    """The formula of that key, while it is alive."""
+    return _alive[key]

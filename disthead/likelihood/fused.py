@@ -5,6 +5,8 @@ On the CPU kernels in C work on a chunk (`kernels.py`), and torch where there is
 torch works on all rows at once, in double precision.
 """
 
+import importlib.util
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,8 @@ from disthead.special import blocks
 from disthead.special.eager import materialise
 
 __all__ = ["fused_log_prob"]
+
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 def fused_log_prob(
@@ -29,6 +33,12 @@ def fused_log_prob(
         loc_scale: both parts of the change of variable loc + scale * y, numbers or (rows,), or
             nothing.
     """
+    if _takes_triton(raw):
+        from disthead.likelihood.triton_kernels import kernel_log_prob  # which imports Triton
+
+        answer = kernel_log_prob(formula, raw, y, loc_scale, needs_grad)
+        if answer is not None:
+            return answer
     if not raw.is_cpu or torch.compiler.is_compiling():
         return whole_batch(formula, raw.detach(), y, loc_scale, needs_grad)
     rows, width = raw.shape
@@ -60,3 +70,7 @@ def _kernel(formula: Formula) -> bytes | None:
     if "kernel" not in formula.made:
         formula.made["kernel"] = kernel_of(formula)
     return formula.made["kernel"]
+
+
+def _takes_triton(raw: Tensor) -> bool:
+    return raw.is_cuda and _HAS_TRITON

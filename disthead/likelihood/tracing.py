@@ -359,7 +359,8 @@ _OPERATIONS: dict[str, Callable[..., Operand]] = {
 
 
 def _stack(parts: list[Operand], dim: int = 0) -> np.ndarray:
-    if dim:
+    of_numbers = not any(isinstance(part, np.ndarray) for part in parts)
+    if dim and not (of_numbers and dim == -2):  # before the rows
         raise NotTraced(f"a stack along dimension {dim}")
     return np.array(parts, object)
 
