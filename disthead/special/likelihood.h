@@ -10,7 +10,7 @@ cosine, sine and length. */
 typedef struct { REAL value, log, slope; } NAME(Number);
 
 INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower, int needs_log) {
-    const REAL bound = IS_SINGLE ? 80 : 700; /* of what is exponentiated, and beyond which single precision does not do */
+    const REAL most = IS_SINGLE ? 80 : 700, bound = kind == SOFTPLUS ? 40 : most; /* softplus(x) is x beyond 40 */
     NAME(Number) one = {raw, raw, 1};
     if (kind == IDENTITY) return one;
     if (kind == DIRECTION) {
@@ -22,7 +22,7 @@ INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower,
     }
     const int is_great = !(raw <= bound); /* or no number */
     REAL bounded = is_great ? bound : raw;
-    bounded = bounded < -bound ? -bound : bounded;
+    bounded = bounded < -most ? -most : bounded;
     if (kind == GIVEN) {
         one.value = raw + lower;
         one.slope = 1 / one.value;
