@@ -79,7 +79,9 @@ def _function(name: str, dtype: torch.dtype) -> str:
 
 
 def _table(dtype: torch.dtype) -> str:
-    """FORMULAS: name, targets, how many parameters and raw outputs, those whose logarithm is taken, arguments, and the family's own links."""
+    """FORMULAS: name, targets, how many parameters and raw outputs, those whose logarithm is
+    taken, arguments, and the family's own links.
+    """
     lines = []
     for name, formula in formulas().items():
         kinds = parameter_kinds(formula)
@@ -91,9 +93,21 @@ def _table(dtype: torch.dtype) -> str:
         used = [one for one in _inputs(trace(formula, dtype)) if one != "y"]
         logs = sum(1 << place for place, key in enumerate(kinds) if f"log_{key}" in used)
         support = formula.loss_support
-        targets = "REALS" if is_unbounded(support) else "COUNTS" if support.is_discrete else "POSITIVES"
-        line = [name, targets, len(kinds), formula.width, logs, f"({', '.join(arguments[one] for one in used)})"]
-        line += [_LINKS[getattr(link.value_and_slope, "value_and_slope", link.value_and_slope)] for link in formula.links.values()]
+        targets = (
+            "REALS" if is_unbounded(support) else "COUNTS" if support.is_discrete else "POSITIVES"
+        )
+        line = [
+            name,
+            targets,
+            len(kinds),
+            formula.width,
+            logs,
+            f"({', '.join(arguments[one] for one in used)})",
+        ]
+        line += [
+            _LINKS[getattr(link.value_and_slope, "value_and_slope", link.value_and_slope)]
+            for link in formula.links.values()
+        ]
         lines.append(f"    X({', '.join(map(str, line))})")
     return "#undef FORMULAS\n#define FORMULAS(X) \\\n" + " \\\n".join(lines)
 
@@ -128,6 +142,9 @@ class _Printer:
         self.uses = Counter(x for step in traced.operations for x in step.operands) + Counter(
             results
         )
+        self.chosen = {
+            x for step in traced.operations if step.name == "where" for x in step.operands
+        }
         self.divisors = Counter(
             step.operands[1] for step in traced.operations if step.name == "divide"
         )
@@ -151,7 +168,9 @@ class _Printer:
             if step.name == "divide" and self.divisors[step.operands[1]] > 1:
                 yield from self._reciprocal(step.operands[1])
             expression = self._expression(step)
-            if self.uses[step.result] == 1 and len(expression[0]) < 60:
+            # a choice is between numbers that are there: compilers make no vectors of branches
+            is_choice = step.result in self.chosen
+            if self.uses[step.result] == 1 and len(expression[0]) < 60 and not is_choice:
                 self.text[step.result] = expression
             else:
                 kind = {"truth": "int", "double": "double", "real": real}[step.type]

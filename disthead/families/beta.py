@@ -24,7 +24,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.elementary import log, sigmoids, stack
+from disthead.special.elementary import log, sigmoids
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
@@ -95,12 +95,10 @@ class Beta(Continuous):
         value += (
             0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
         )
-        together = stack([both, a, b], 0)
-        of_both, of_a, of_b = gamma_remainder(together)
-        by_both, by_a, by_b = digamma_remainder(together)
-        slope = by_both - 1 / both
-        value += of_both - of_a - of_b
-        return value, a * (log_y + slope - by_a) + 1, b * (log_rest + slope - by_b) + 1
+        value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
+        slope = digamma_remainder(both) - 1 / both
+        by_a, by_b = log_y - digamma_remainder(a), log_rest - digamma_remainder(b)
+        return value, a * (by_a + slope) + 1, b * (by_b + slope) + 1
 
     @with_fused_loss
     @in_double

@@ -273,6 +273,7 @@ class GammaFamily(Family):
     name = "gamma"
     figure_row = 4
     support = constraints.positive
+    fast_range = {"rate": (1e-6, 1e6), "mean": (1e-6, 1e6)}
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "magnitudes"

@@ -146,6 +146,7 @@ class LaplaceFamily(Family):
     figure_row = 2
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Laplace
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

@@ -122,6 +122,7 @@ class LogisticFamily(Family):
     name = "logistic"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Logistic
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

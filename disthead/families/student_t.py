@@ -222,6 +222,7 @@ class StudentTFamily(Family):
     name = "student_t"
     figure_row = 2
     support = constraints.real
+    fast_range = {"df": (1e-6, 1e3), "scale": (1e-6, 1e6)}
     distribution_class = StudentT
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

@@ -232,6 +232,7 @@ class WeibullFamily(Family):
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Weibull
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"

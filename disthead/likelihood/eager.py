@@ -36,7 +36,9 @@ def of_chunk(
     raw, y = raw.detach()[rows], y.detach()[rows]
     loc_scale = [part.detach() if part.ndim == 0 else part.detach()[rows] for part in loc_scale]
     result, columns = value[rows], None if slopes is None else slopes[rows]
-    may_be_single = raw.dtype != torch.float64 and not formula.event_shape and not loc_scale
+    # a solve, the unit of targets and short exposures magnify rounding
+    needs_double = formula.event_shape or loc_scale or formula.has_row_constants
+    may_be_single = raw.dtype != torch.float64 and not needs_double
     again = _in_single(formula, raw, y, result, columns) if may_be_single else None
     if again is None:
         exact, by_raw = _in_double(formula, raw, y, loc_scale)

@@ -89,15 +89,22 @@ def _packed(
         len(links),
         components,
         formula.loss_support.is_discrete,
-        kind == _SCALAR and any(isinstance(example(link), Direction) for link in formula.links.values()),
+        kind == _SCALAR
+        and any(isinstance(example(link), Direction) for link in formula.links.values()),
         not is_unbounded(formula.loss_support),
-        any(link[0] == _CONSTANT and not link[5] <= link[3] <= link[6] for link in links),
+        _needs_double(formula, links),
         *limits,
         harmless(formula),
         *_inward(max(limits[0], fast_range[0]), min(limits[1], fast_range[1])),
     )
     nothing = bytes(_LINK.size * (_MOST_PARAMETERS - len(links)))
     return head + b"".join(_LINK.pack(*link) for link in links) + nothing
+
+
+def _needs_double(formula: Formula, links: Sequence[tuple]) -> bool:
+    """Where rows are never of ordinary size: a constant is not, or short exposures magnify the rounding of a mean."""
+    constants = [link for link in links if link[0] == _CONSTANT]
+    return formula.has_row_constants or any(not link[5] <= link[3] <= link[6] for link in constants)
 
 
 def _link(link: Link, least: float, greatest: float) -> tuple | None:

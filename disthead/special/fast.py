@@ -38,6 +38,7 @@ __all__ = [
     "gamma_half_step",
     "gamma_remainder",
     "given",
+    "log_ratio_less",
     "softplus",
     "von_mises_terms",
 ]
@@ -132,6 +133,19 @@ def gamma_remainder(x: Array) -> Array:
 def digamma_remainder(x: Array) -> Array:
     """psi(1 + x) - log(x + 1/2) for x >= 0: the derivative of `gamma_remainder`."""
     return _rational(x, _DIGAMMA if is_double(x) else _DIGAMMA_SINGLE)
+
+
+def log_ratio_less(ratio: Array, excess: Array) -> Array:
+    """log(ratio) - excess, where excess = ratio - 1 is known to its own digits, which the difference would lose near 0.
+
+    Within a quarter of 0 it is s (2 s^2 (1/3 + s^2/5 + ...) - excess) for s = excess / (2 + excess),
+    since log(ratio) = 2 artanh(s).
+    """
+    s = excess / (2 + excess)
+    square = s * s
+    tail = [1 / (2 * k + 3) for k in range(9 if is_double(excess) else 3)]
+    near = s * (2 * square * _polynomials(square, tail[::-1])[0] - excess)
+    return where(abs(excess) < 0.25, near, log(ratio) - excess)
 
 
 def gamma_half_step(x: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ cosine, sine and length. */
 typedef struct { REAL value, log, slope; } NAME(Number);
 
 INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower, int needs_log) {
-    const REAL bound = IS_SINGLE ? 80 : 700; /* of what is exponentiated, and beyond which single precision does not do */
+    const REAL most = IS_SINGLE ? 80 : 700, bound = kind == SOFTPLUS ? 40 : most; /* softplus(x) is x beyond 40 */
     NAME(Number) one = {raw, raw, 1};
     if (kind == IDENTITY) return one;
     if (kind == DIRECTION) {
@@ -22,7 +22,7 @@ INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower,
     }
     const int is_great = !(raw <= bound); /* or no number */
     REAL bounded = is_great ? bound : raw;
-    bounded = bounded < -bound ? -bound : bounded;
+    bounded = bounded < -most ? -most : bounded;
     if (kind == GIVEN) {
         one.value = raw + lower;
         one.slope = 1 / one.value;
@@ -369,15 +369,14 @@ static int NAME(of_component)(const Likelihood *it, const Memories *memory, Py_s
     return count;
 }
 
-/* log sum_k exp(x_k) of columns x_k that follow each other, which become the shares exp(x_k - sum). */
+/* log sum_k exp(x_k) = top + rest of columns x_k that follow each other, which become the shares exp(x_k - top - rest). */
 VECTORISED
-static void NAME(log_sum_exp)(REAL (*x)[BLOCK], Py_ssize_t columns, Py_ssize_t rows, REAL *sum) {
-    REAL top[BLOCK];
-    EACH_ROW { top[i] = -LARGEST; sum[i] = 0; } /* where all are -inf, so is the sum */
+static void NAME(log_sum_exp)(REAL (*x)[BLOCK], Py_ssize_t columns, Py_ssize_t rows, REAL *top, REAL *rest) {
+    EACH_ROW { top[i] = -LARGEST; rest[i] = 0; } /* where all are -inf, so is the sum */
     for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW top[i] = NAME(maximum_)(x[k][i], top[i]);
-    for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW { x[k][i] = NAME(exp_)(x[k][i] - top[i]); sum[i] += x[k][i]; }
-    for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW x[k][i] /= sum[i];
-    EACH_ROW sum[i] = NAME(log_)(sum[i]) + top[i];
+    for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW { x[k][i] = NAME(exp_)(x[k][i] - top[i]); rest[i] += x[k][i]; }
+    for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW x[k][i] /= rest[i];
+    EACH_ROW rest[i] = NAME(log_)(rest[i]);
 }
 
 /* A mixture, as one distribution. */
@@ -385,23 +384,25 @@ VECTORISED
 static int NAME(of_mixture)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, void *space,
     const REAL *y, const REAL *low, NAME(Parameter) *parameters, REAL (*slopes)[BLOCK], REAL *value, int needs_grad) {
     const Py_ssize_t components = it->components;
-    REAL (*weight)[BLOCK] = space, (*joint)[BLOCK] = weight + components, (*by_raw)[BLOCK] = joint + components, total[BLOCK];
-    REAL *columns[2 * MOST_PARAMETERS] = {NULL};
-    int count = 0, beyond = 0;
+    REAL (*weight)[BLOCK] = space, (*joint)[BLOCK] = weight + components, (*by_raw)[BLOCK] = joint + components;
+    REAL top[BLOCK], rest[BLOCK], logit[BLOCK], *columns[2 * MOST_PARAMETERS] = {NULL};
+    int count = 0;
+    for (Py_ssize_t k = 0; k < components; k++) {
+        NAME(load)(&memory->raw, start, rows, k, weight[k]);
+        if (IS_SINGLE && NAME(is_infinite)(weight[k], rows)) return -1;
+    }
+    NAME(log_sum_exp)(weight, components, rows, top, rest);
     for (Py_ssize_t k = 0; k < components; k++) {
         count = NAME(of_component)(it, memory, start, rows, k, y, low, parameters, slopes, joint[k], columns, needs_grad);
         if (count < 0) return -1;
         for (int column = 0; column < count; column++) memcpy(by_raw[k * count + column], columns[column], sizeof *by_raw);
-        NAME(load)(&memory->raw, start, rows, k, weight[k]);
-        beyond |= IS_SINGLE && NAME(is_infinite)(weight[k], rows);
-        EACH_ROW joint[k][i] += weight[k][i];
+        NAME(load)(&memory->raw, start, rows, k, logit);
+        EACH_ROW joint[k][i] += logit[i] - top[i] - rest[i];
     }
-    NAME(log_sum_exp)(weight, components, rows, total);
-    NAME(log_sum_exp)(joint, components, rows, value);
-    EACH_ROW value[i] -= total[i];
-    beyond |= IS_SINGLE && NAME(is_infinite)(value, rows);
-    if (beyond || !needs_grad) return beyond ? -1 : 0;
-    for (Py_ssize_t k = 0; k < components; k++) {
+    NAME(log_sum_exp)(joint, components, rows, top, rest);
+    EACH_ROW value[i] = top[i] + rest[i];
+    if (IS_SINGLE && NAME(is_infinite)(value, rows)) return -1;
+    for (Py_ssize_t k = 0; needs_grad && k < components; k++) {
         for (int column = 0; column < count; column++) { /* a component out of the question may have an infinite slope */
             REAL *slope = by_raw[k * count + column];
             EACH_ROW slope[i] = joint[k][i] == 0 ? 0 : joint[k][i] * slope[i];
@@ -414,14 +415,14 @@ static int NAME(of_mixture)(const Likelihood *it, const Memories *memory, Py_ssi
 /* Few classes, along columns. */
 VECTORISED
 static int NAME(of_classes)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, void *space, const REAL *y, REAL *value) {
-    REAL (*logit)[BLOCK] = space, total[BLOCK];
+    REAL (*logit)[BLOCK] = space, top[BLOCK], rest[BLOCK];
     EACH_ROW value[i] = 0;
     for (Py_ssize_t k = 0; k < it->components; k++) {
         NAME(load)(&memory->raw, start, rows, k, logit[k]);
         EACH_ROW value[i] = y[i] == k ? logit[k][i] : value[i];
     }
-    NAME(log_sum_exp)(logit, it->components, rows, total);
-    EACH_ROW value[i] -= total[i];
+    NAME(log_sum_exp)(logit, it->components, rows, top, rest);
+    EACH_ROW value[i] = value[i] - top[i] - rest[i];
     if (IS_SINGLE && NAME(is_infinite)(value, rows)) return -1;
     for (Py_ssize_t k = 0; k < it->components; k++) EACH_ROW logit[k][i] = (y[i] == k) - logit[k][i];
     return 0;

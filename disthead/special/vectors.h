@@ -23,11 +23,11 @@ static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ss
         COLUMN(slope, row);
         load_double(&memory->raw, start, rows, size + first + row, slope_k);
         EACH_ROW {
-            const double raw = slope_k[i], bounded = minimum__double(maximum__double(raw, -700), 700), odds = ordinary_exp__double(bounded);
-            diagonal_k[i] = maximum__double(raw, ordinary_log1p__double(odds));
-            slope_k[i] = odds / ((1 + odds) * diagonal_k[i]);
-            z_k[i] /= diagonal_k[i];
-            value[i] -= 0.5 * z_k[i] * z_k[i] + minimum__double(log__double(diagonal_k[i]), raw);
+            const Number_double one = number_of_double(SOFTPLUS, slope_k[i], 0, 0, 1);
+            diagonal_k[i] = one.value;
+            slope_k[i] = one.slope;
+            z_k[i] /= one.value;
+            value[i] -= 0.5 * z_k[i] * z_k[i] + one.log;
         }
     }
     double *one = value;
