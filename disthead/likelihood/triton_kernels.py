@@ -27,8 +27,10 @@ from disthead.likelihood.triton_printer import kernel_source
 
 __all__ = ["Kernel", "kernel_of", "kernel_log_prob", "log_prob_and_grad"]
 
-# of a part, in double precision, each thread takes one row
-ROWS_OF_BLOCK, ROWS_OF_PART, WARPS = 512, 128, 4
+# Of a block, by the number of raw outputs: as many as leave registers for half of the threads that a
+# GPU can hold. Of a part, in double precision, each thread takes one.
+ROWS_OF_BLOCK = {1: 512, 2: 512}
+ROWS_OF_WIDE_BLOCK, ROWS_OF_PART, WARPS = 256, 128, 4
 _SINGLE = (torch.float32, torch.bfloat16, torch.float16)
 _EXACT = (*_SINGLE, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 _kernels: WeakKeyDictionary[Formula, "Kernel | None"] = WeakKeyDictionary()
@@ -62,7 +64,8 @@ class Kernel:
         if loc_scale:
             units = 1 if not any(part.ndim for part in loc_scale) else 2
         loc, scale = loc_scale or (value, value)
-        grid = (-(-rows // ROWS_OF_BLOCK),)
+        block = ROWS_OF_BLOCK.get(width, ROWS_OF_WIDE_BLOCK)
+        grid = (-(-rows // block),)
         with _on_device_of(raw):
             self._function[grid](
                 *(raw, y, loc, scale, value, value if slopes is None else slopes),
@@ -71,7 +74,7 @@ class Kernel:
                 IS_EXACT=not units and y.dtype in _EXACT,
                 IS_DENSE=raw.is_contiguous(),
                 NEEDS_GRAD=needs_grad,
-                BLOCK=ROWS_OF_BLOCK,
+                BLOCK=block,
                 PART=ROWS_OF_PART,
                 num_warps=WARPS,
                 enable_fp_fusion=True,

@@ -159,9 +159,7 @@ class _Printer:
             yield f"raw_{column} = given_{column}.to(tl.float32)"
         yield from _TARGETS_IN_SINGLE
         ranges, support = fast_ranges(self.formula), self.formula.loss_support
-        least = max(self.limits[0], ranges["y"][0])
-        greatest = min(self.limits[1], ranges["y"][1])
-        yield f"fine = {_is_within('y', least, greatest)}"
+        yield f"fine = {_is_within('y', *_fast_targets(ranges['y'], self.limits))}"
         if support.is_discrete:
             yield "fine = fine & (tl.floor(y) == y)"
             yield "if IS_EXACT == 0:"
@@ -174,7 +172,7 @@ class _Printer:
         yield f"value = {value}"
         yield "if UNITS:"
         yield "    value = value - tl.log(scale.to(tl.float32))"
-        yield "fine = fine & is_finite(value)"
+        yield f"fine = fine & (tl.abs(value) <= {_GREATEST_LOG_PROB!r})"
         yield "if NEEDS_GRAD:"
         for slope in slopes:
             yield f"    fine = fine & is_finite({slope})"
@@ -227,6 +225,11 @@ class _Printer:
             at = f"slopes_at + start * {len(slopes)} + (rows{end} * {len(slopes)} + {column})"
             yield f"    tl.store({at}, {slope}, {mask})"
 
+
+# Beyond it there are powers in the log-likelihood, which magnify rounding by their exponents.
+_GREATEST_LOG_PROB = 1e6
+# Next to an end of the support the logarithms in a density are great, and cancel.
+_LEAST_TARGET, _GREATEST_SHARE = 1e-8, 1 - 1e-6
 
 # What a kernel takes. UNITS: 0 for none, 1 for a loc and a scale of all rows, 2 for those of each.
 # IS_EXACT: whether targets, of single precision or counts, are taken as they are.
@@ -342,6 +345,13 @@ _OPERATIONS = {
     "to_double": "{0}.to(tl.float64)",
     "to_real": "{0}.to(tl.float32)",
 }
+
+
+def _fast_targets(usual: Range, support: Range) -> Range:
+    least, greatest = max(usual[0], support[0]), min(usual[1], support[1])
+    if 0 < least < _LEAST_TARGET:
+        least = _LEAST_TARGET
+    return least, min(greatest, _GREATEST_SHARE) if 0 < least and greatest < 1 else greatest
 
 
 def _is_within(name: str, least: float, greatest: float) -> str:

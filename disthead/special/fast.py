@@ -92,8 +92,8 @@ class Direction(NamedTuple):
 def softplus(raw: Array) -> Positive:
     """log(1 + exp(raw)); in double precision for any raw, the value bounded below by exp(-700), the logarithm not."""
     if not is_double(raw):
-        odds = exp(raw)
-        value = log1p(odds)
+        odds = exp(clamp(raw, -87.0, 80.0))
+        value = maximum(log1p(odds), raw)
         return Positive(value, odds / (1 + odds) / value)
     odds = exp(clamp(raw, -700.0, 700.0))
     value = maximum(log1p(odds), raw)
