@@ -1,10 +1,16 @@
 """Settings that every test shares."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
 
 from disthead.special import blocks
+
+# Kernels for a GPU are run without one, by an interpreter; Triton asks when it is first imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # The workers of pytest-xdist already fill the cores.
 torch.set_num_threads(1)

@@ -25,7 +25,7 @@ from disthead.likelihood.formula import Formula, formula_of
 from disthead.likelihood.tracing import NotTraced
 from disthead.likelihood.triton_printer import kernel_source
 
-__all__ = ["Kernel", "kernel_of", "kernel_log_prob", "log_prob_and_grad"]
+__all__ = ["Kernel", "is_of_numbers", "kernel_log_prob", "kernel_of", "log_prob_and_grad"]
 
 # Of a block, by the number of raw outputs: as many as leave registers for half of the threads that a
 # GPU can hold. Of a part, in double precision, each thread takes one.
@@ -99,12 +99,13 @@ def kernel_log_prob(
 
     In graphs it is one node, if the formula has a name to be found by.
     """
-    if raw.dtype not in _SINGLE or not _is_of_numbers(formula):
+    if raw.dtype not in _SINGLE or not is_of_numbers(formula):
         return None
     if torch.compiler.is_compiling():
         if not formula.key:
             return None
-        value, slopes = log_prob_and_grad(raw.detach(), y, list(loc_scale), formula.key)
+        loc, scale = loc_scale or (None, None)
+        value, slopes = log_prob_and_grad(raw.detach(), y, loc, scale, formula.key)
         return value, slopes if needs_grad else None
     kernel = kernel_of(formula) if _works_on(raw.device) else None
     if kernel is None:
@@ -112,8 +113,8 @@ def kernel_log_prob(
     return kernel(raw.detach(), y.detach(), [part.detach() for part in loc_scale], needs_grad)
 
 
-def _is_of_numbers(formula: Formula) -> bool:
-    """Whether a kernel is likely: targets of one number, parameters of one number each."""
+def is_of_numbers(formula: Formula) -> bool:
+    """Whether targets and parameters are single numbers, for which there is a kernel."""
     return (
         not formula.event_shape
         and formula.component is None
@@ -126,17 +127,18 @@ def _is_of_numbers(formula: Formula) -> bool:
 
 @torch.library.custom_op("disthead::log_prob_and_grad", mutates_args=())
 def log_prob_and_grad(
-    raw: Tensor, y: Tensor, loc_scale: list[Tensor], formula: str
+    raw: Tensor, y: Tensor, loc: Tensor | None, scale: Tensor | None, formula: str
 ) -> tuple[Tensor, Tensor]:
     """Log-likelihoods (rows,) and their derivatives (rows, P) by raw outputs of half or single precision (rows, P).
 
     Args:
         y: targets (rows,).
-        loc_scale: both parts of the change of variable loc + scale * y, numbers or (rows,), or
-            nothing.
+        loc, scale: of the change of variable loc + scale * y, numbers or (rows,), where there is
+            one.
         formula: `Formula.key` of one that is alive in this process.
     """
     known = formula_of(formula)
+    loc_scale = [] if loc is None or scale is None else [loc, scale]
     kernel = kernel_of(known) if _works_on(raw.device) else None
     value, slopes = (
         whole_batch(known, raw, y, loc_scale, True)
@@ -148,7 +150,7 @@ def log_prob_and_grad(
 
 
 @log_prob_and_grad.register_fake
-def _(raw, y, loc_scale, formula):
+def _(raw, y, loc, scale, formula):
     value = raw.new_empty(raw.shape[0], dtype=_value_dtype(y))
     return value, raw.new_empty(raw.shape, dtype=torch.float32)
 
@@ -162,7 +164,7 @@ def _keep_slopes(ctx, inputs, output):
 def _weigh_slopes(ctx, gradient, _):
     (slopes,) = ctx.saved_tensors
     by_raw = slopes * gradient.unsqueeze(-1).to(slopes.dtype)
-    return by_raw.to(ctx.dtype), None, None, None
+    return by_raw.to(ctx.dtype), None, None, None, None
 
 
 log_prob_and_grad.register_autograd(_weigh_slopes, setup_context=_keep_slopes)
@@ -190,8 +192,10 @@ def _works_on(device: torch.device) -> bool:
     if device.type == "cpu":
         return os.environ.get("TRITON_INTERPRET") == "1"
     try:
-        rows = torch.zeros(1, device=device)
-        _trial()(rows.unsqueeze(-1), rows, [], False)
+        from disthead.likelihood.triton_functions import copy_one
+
+        with torch.cuda.device(device):
+            copy_one[(1,)](torch.zeros(1, device=device))
     except Exception as error:  # whatever a compiler says that is not there
         warn(
             f"Triton cannot compile a kernel for {torch.cuda.get_device_name(device)} ({error}), so "
@@ -201,11 +205,6 @@ def _works_on(device: torch.device) -> bool:
         )
         return False
     return True
-
-
-def _trial() -> Kernel:
-    lines = ["def kernel(*arguments):", "    pass", ""]
-    return Kernel("\n".join(lines))
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ them (`tracing.py`) in single and in double precision, and writes a Python funct
 Nothing here needs Triton: the text is compiled where `triton_kernels.py` first needs it.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -58,7 +59,8 @@ def kernel_source(formula: Formula) -> str:
 def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
     """From targets and raw outputs to the value; its derivatives by raw outputs; and, in single precision, what has a range."""
     constants = {
-        name: example(link) if link.is_constant else None for name, link in formula.links.items()
+        name: _numbers(example(link)) if link.is_constant else None
+        for name, link in formula.links.items()
     }
 
     def log_prob_and_grad(y: Tensor, *columns: Tensor) -> list[Tensor]:
@@ -68,7 +70,7 @@ def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
             part = columns[start : start + math.prod(shape)]
             start += len(part)
             if constant is not None:
-                parameters.append(_filled_like(y, constant))
+                parameters.append(constant(y))
             else:
                 function: Any = link.value_and_slope
                 parameters.append(function(torch.stack(part) if shape else part[0]))
@@ -83,16 +85,18 @@ def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
     return trace_function(log_prob_and_grad, raw, dtype)
 
 
-def _filled_like(y: Tensor, constant: Any) -> Any:
-    """What a constant link gives, for each row, as numbers that the trace knows."""
+def _numbers(constant: Any) -> Callable[[Tensor], Any]:
+    """What a constant link gives, as a function of targets: for each row numbers that the trace knows."""
 
-    def filled(number: Tensor) -> Tensor:
-        return torch.full_like(y, float(number))
+    def filled(number: Tensor) -> Callable[[Tensor], Tensor]:
+        return functools.partial(torch.full_like, fill_value=float(number))
 
     if isinstance(constant, Positive):
-        return Positive(filled(constant.value), 0.0, filled(constant.log))
+        value, log = filled(constant.value), filled(constant.log)
+        return lambda y: Positive(value(y), 0.0, log(y))
     if isinstance(constant, Direction):
-        return Direction(*map(filled, constant))
+        parts = [filled(part) for part in constant]
+        return lambda y: Direction(*(part(y) for part in parts))
     return filled(constant)
 
 
@@ -150,7 +154,8 @@ class _Printer:
         yield "else:"
         yield f"    row{end} = raw_at + start * raw_row + rows{end} * raw_row"
         for column, name in enumerate(names):
-            yield f"    {name} = tl.load(row{end} + {column} * raw_column, inside{end}, 0.0)"
+            at = f"row{end} + tl.full([], {column}, tl.int64) * raw_column"
+            yield f"    {name} = tl.load({at}, inside{end}, 0.0)"
 
     def _in_single(self) -> Iterator[str]:
         """Ends with `parts`: 1 for those for which single precision does not do."""
@@ -288,9 +293,7 @@ def _steps(
         yield f"{_named(step.result, prefix, names)} = {expression}"
 
 
-def _results(
-    traced: Trace, prefix: str, filled: str, names: Mapping[str, str] = {}
-) -> list[str]:
+def _results(traced: Trace, prefix: str, filled: str, names: Mapping[str, str] = {}) -> list[str]:
     """Value and slopes; those that are numbers fill a block."""
     return [
         f"tl.full({filled.format(_number(x, ''))})"
