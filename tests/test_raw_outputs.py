@@ -20,6 +20,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.likelihood import LinkedParameters, chunks, fused, linked
+from disthead.likelihood.kernels import from_text
 from disthead.special.blocks import AVAILABLE
 from tests.cases import NAMED
 from tests.one_pass import FUSED, example, gradient, target
@@ -285,13 +286,18 @@ def test_pieces_may_be_worked_on_by_several_threads(name, engine):
 
 
 @pytest.mark.parametrize("name", ["gamma", "von_mises", "poisson", "normal_mixture"])
-def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
-    """Also for raw outputs far from ordinary, and targets outside the support; without operators
-    that cannot be fused.
+@pytest.mark.parametrize("has_kernel", [True, False])
+def test_a_graph_has_the_kernel_or_the_same_formula(name, has_kernel, engine, monkeypatch):
+    """One operator, or torch's own in double precision, which can be fused; also for raw outputs far
+    from ordinary, and targets outside the support.
     """
+    if engine != "C" or (has_kernel and not AVAILABLE):
+        pytest.skip("needs the library in C, once")
     family, raw, y = example(name)
     raw[0], raw[1], y[2] = 60.0, -60.0, -1.5
     operators = set()
+    if not has_kernel:
+        monkeypatch.setitem(family.formula().made, "text", "")
 
     def look(graph, given):
         operators.update(str(node.target) for node in graph.graph.nodes)
@@ -302,15 +308,23 @@ def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
 
     torch.compiler.reset()
     raw.requires_grad_()
+    expected = log_prob(raw)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
         value = torch.compile(log_prob, fullgraph=True, backend=aot_autograd(fw_compiler=look))(raw)
-    assert any("aten" in name for name in operators)
-    assert not any("disthead" in name for name in operators)
-    torch.testing.assert_close(value, log_prob(raw), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(
-        gradient(value, raw), gradient(log_prob(raw), raw), rtol=1e-6, atol=1e-6
-    )
+    assert any("disthead" in operator for operator in operators) == has_kernel
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(expected, raw), rtol=1e-6, atol=1e-6)
+
+
+def test_a_graph_asks_for_its_formula_by_name():
+    """A graph may outlive the process and the version that compiled it."""
+    if not AVAILABLE:
+        pytest.skip("needs the library in C")
+    text = dh.get_family("normal").formula().made["text"]
+    assert from_text(text) == dh.get_family("normal").formula().made["kernel"]
+    with pytest.raises(RuntimeError, match="needs the formula 'Cauchy'"):
+        from_text(text.replace("Normal", "Cauchy"))
 
 
 @every_family

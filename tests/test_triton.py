@@ -26,7 +26,7 @@ from disthead.likelihood.eager import whole_batch
 from disthead.likelihood.triton_kernels import Kernel, is_of_numbers, kernel_of
 from disthead.likelihood.triton_printer import kernel_source
 from disthead.links import LINKS
-from tests.cases import CASES, TRUTHS, Case
+from tests.cases import TRUTHS
 from tests.one_pass import FUSED, example, target
 from tests.test_accuracy import assert_within, truths
 

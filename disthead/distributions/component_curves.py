@@ -5,7 +5,6 @@ parameters alone is computed once, and both answers share the distance from the 
 the components in front and the rows last.
 """
 
-import inspect
 import math
 from typing import Any, Self
 
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from disthead.distributions.components import rows_of
 from disthead.special import student_t_cdf
-from disthead.special.fast import Positive
 
 __all__ = [
     "ABOVE",
@@ -178,17 +176,11 @@ class StudentTCurves(ComponentCurves):
 
 
 class _OfAnyKind(ComponentCurves):
-    """By the methods of the components, of batch_shape (n, K).
-
-    Densities, of which a search takes no more than the slope, by their `score` where the class has
-    one.
-    """
+    """By the methods of the components, of batch_shape (n, K)."""
 
     def __init__(self, weights: Array, components: Any):
         super().__init__(weights)
         self.components = components
-        score = getattr(type(components), "score", None)
-        self.score_of = None if score is None else (score, _scored(components, score))
 
     def take(self, rows: Array) -> Self:
         return type(self)(
@@ -199,12 +191,7 @@ class _OfAnyKind(ComponentCurves):
         return type(self)(self.weights[:, rows], rows_of(self.components, rows))
 
     def densities(self, y: Array) -> Array:
-        if self.score_of is None:
-            return _in_front(
-                self.components.log_prob(torch.from_numpy(y).unsqueeze(-1)).exp_().numpy()
-            )
-        score, parameters = self.score_of
-        return np.exp(score(y[..., None, :], *parameters)[0])
+        return _in_front(self.components.log_prob(torch.from_numpy(y).unsqueeze(-1)).exp_().numpy())
 
     def tails_and_densities(self, y: Array, side: Array | None) -> tuple[Array, Array]:
         if side is None:
@@ -221,20 +208,6 @@ class _OfAnyKind(ComponentCurves):
                 )
                 tails[chosen] = (some if question == "cdf" else some.exp_()).numpy()
         return _in_front(tails.reshape(*y.shape, -1)), self.densities(y)
-
-
-def _scored(components: Any, score: Any) -> list[Any]:
-    """The components' parameters (K, n) as their `score` takes them."""
-    parameters = []
-    for name in list(inspect.signature(score).parameters)[1:]:
-        value = _in_front(getattr(components, name).numpy())
-        has_log = f"log_{name}" in components._names
-        parameters.append(
-            Positive(value, 0.0, _in_front(getattr(components, f"log_{name}").numpy()))
-            if has_log
-            else value
-        )
-    return parameters
 
 
 def component_curves(

@@ -13,7 +13,6 @@ from disthead.distributions.interval import Interval
 from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
-from disthead.special.elementary import clamp, exp, is_double, log1p, where
 from disthead.special.probabilities import (
     divergence,
     entropy_term,
@@ -87,12 +86,12 @@ class Bernoulli(Discrete):
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
-        if is_double(logits):  # infinite ones times 0 are not a number
-            logits = clamp(logits, -1e300, 1e300)
+        if logits.dtype == torch.float64:  # infinite ones times 0 are not a number
+            logits = torch.clamp(logits, -1e300, 1e300)
         size = abs(logits)
-        odds = exp(-size)
-        probs = where(logits < 0, odds, 1.0) / (1 + odds)
-        return y * logits - 0.5 * (logits + size) - log1p(odds), y - probs
+        odds = torch.exp(-size)
+        probs = torch.where(logits < 0, odds, 1.0) / (1 + odds)
+        return y * logits - 0.5 * (logits + size) - torch.log1p(odds), y - probs
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:

@@ -24,8 +24,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.elementary import log, sigmoids
-from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.fast import Positive, digamma_remainder, gamma_remainder, sigmoids
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
 
@@ -83,17 +82,20 @@ class Beta(Continuous):
     def log_prob_and_grad(
         y: Tensor, concentration1: Positive, concentration0: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration1) and log(concentration0).
+        """log_prob with its derivatives by torch.log(concentration1) and torch.log(concentration0).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
         u, v, w = a + 0.5, b + 0.5, both + 0.5
-        log_y, log_rest = log(w * y / u), log(w * rest / v)
+        log_y, log_rest = torch.log(w * y / u), torch.log(w * rest / v)
         value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
         value += (
-            0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
+            0.5 * torch.log(w / (u * v))
+            - torch.log(both * y * rest)
+            + concentration1.log
+            + concentration0.log
         )
         value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
         slope = digamma_remainder(both) - 1 / both
@@ -220,7 +222,7 @@ class MeanBeta(Beta):
     def log_prob_and_grad(
         y: Tensor, logits_mean: Tensor, precision: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by the logits of the mean and log(precision).
+        """log_prob with its derivatives by the logits of the mean and torch.log(precision).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """

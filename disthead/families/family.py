@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
-from disthead.likelihood import Formula, LinkedParameters
+from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
@@ -117,7 +117,11 @@ class Family(ABC):
         return getattr(self, _FORMER_NAMES[name])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_formulas"}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_formulas", "_own_formula")
+        }
 
     def log_prob_and_grad(self, y: Any, *parameters: Any) -> tuple[Any, ...]:
         """log_prob and its derivatives by each parameter, of the positive ones by their logarithm; where `distribution_class`.
@@ -190,13 +194,16 @@ class Family(ABC):
         """How raw outputs become distributions through the default links or others; made once for each choice of links."""
         links = self.parameters if links is None else links
         if torch.compiler.is_compiling():
-            return self._formula(links)
+            own = self.__dict__.get("_own_formula")
+            return own if own is not None and links is self.parameters else self._formula(links)
         key = tuple(links.items())
         formula = self._formulas.get(key)
         if formula is None:
             if len(self._formulas) >= _MOST_FORMULAS:
                 self._formulas.clear()
-            formula = self._formulas[key] = self._formula(links)
+            formula = self._formulas[key] = prepare(self._formula(links))
+        if links is self.parameters:
+            self._own_formula = formula
         return formula
 
     @functools.cached_property

@@ -25,7 +25,6 @@ from disthead.special import (
 )
 from disthead.special.digamma import digamma_error
 from disthead.special.eager import are_plain_numbers
-from disthead.special.elementary import log
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 from disthead.special.numeric import mend
 
@@ -65,19 +64,19 @@ class Gamma(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, concentration: Positive, rate: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(concentration) and log(rate).
+        """log_prob with its derivatives by torch.log(concentration) and torch.log(rate).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
         a, x = concentration.value, rate.value * y
         w = a + 0.5
-        log_x = log(x / w)
+        log_x = torch.log(x / w)
         value = (
             concentration.log
             + a * log_x
             + (w - x)
             - gamma_remainder(a)
-            - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
+            - (torch.log(y) + 0.5 * torch.log(w) + HALF_LOG_TWO_PI)
         )
         return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
@@ -231,7 +230,7 @@ class MeanGamma(Gamma):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, mean: Positive, concentration: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(concentration).
+        """log_prob with its derivatives by torch.log(mean) and torch.log(concentration).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """

@@ -15,7 +15,6 @@ from disthead.distributions.univariate import at_least, in_double, ratio
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
-from disthead.special.elementary import sign
 from disthead.special.fast import Positive
 
 __all__ = ["Laplace", "LaplaceFamily"]
@@ -52,7 +51,7 @@ class Laplace(Continuous):
         """
         z = (y - loc) / scale.value
         distance = abs(z)
-        return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1
+        return -math.log(2) - scale.log - distance, torch.sign(z) / scale.value, distance - 1
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:

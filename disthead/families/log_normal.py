@@ -16,7 +16,6 @@ from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.eager import are_plain_numbers
-from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
 from disthead.special.inverse import newton_from_left
 from disthead.special.normal import ndtri_of_tails
@@ -64,15 +63,15 @@ class LogNormal(Continuous):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by loc and log(scale).
+        """log_prob with its derivatives by loc and torch.log(scale).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
-        log_y = log(double(y))  # a small scale would magnify its rounding
-        z = like(log_y - loc, loc) / scale.value
+        log_y = torch.log(y.double())  # a small scale would magnify its rounding
+        z = (log_y - loc).to(loc.dtype) / scale.value
         square = z * z
         return (
-            -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square,
+            -HALF_LOG_TWO_PI - log_y.to(loc.dtype) - scale.log - 0.5 * square,
             z / scale.value,
             square - 1,
         )

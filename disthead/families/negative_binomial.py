@@ -26,8 +26,13 @@ from disthead.special import (
     tanh_sinh,
 )
 from disthead.special.eager import are_plain_numbers, extent
-from disthead.special.elementary import log, sigmoids, sqrt
-from disthead.special.fast import Positive, digamma_remainder, gamma_remainder, log_ratio_less
+from disthead.special.fast import (
+    Positive,
+    digamma_remainder,
+    gamma_remainder,
+    log_ratio_less,
+    sigmoids,
+)
 from disthead.special.plain import softplus
 from disthead.special.probabilities import log_complement, log_odds
 
@@ -121,7 +126,7 @@ class NegativeBinomial(Discrete):
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, total_count: Positive, logits: Tensor) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(total_count) and the logits.
+        """log_prob with its derivatives by torch.log(total_count) and the logits.
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
@@ -132,7 +137,7 @@ class NegativeBinomial(Discrete):
         of_y = log_ratio_less(w * probs / u, rest / u)
         excess = -(rest + 0.5) / v
         of_r = log_ratio_less(w * ends / v, excess)
-        value = u * of_y + v * of_r - log(n * sqrt(w * probs * ends)) + total_count.log
+        value = u * of_y + v * of_r - torch.log(n * torch.sqrt(w * probs * ends)) + total_count.log
         value += gamma_remainder(n) - gamma_remainder(r) - gamma_remainder(y) - HALF_LOG_TWO_PI
         by_step = digamma_remainder(n) - 1 / n - digamma_remainder(r)
         return value, r * (of_r + excess + by_step) + 1, y * ends - r * probs
@@ -306,7 +311,7 @@ class MeanNegativeBinomial(NegativeBinomial):
     def log_prob_and_grad(
         y: Tensor, mean: Positive, total_count: Positive, exposure: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(mean) and log(total_count), and the exposure where it is given.
+        """log_prob with its derivatives by torch.log(mean) and torch.log(total_count), and the exposure where it is given.
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """

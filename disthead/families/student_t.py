@@ -29,7 +29,6 @@ from disthead.special import (
 )
 from disthead.special.digamma import digamma_error
 from disthead.special.eager import are_concrete
-from disthead.special.elementary import log, log1p
 from disthead.special.fast import Positive, gamma_half_step
 
 __all__ = ["StudentT", "StudentTFamily"]
@@ -73,16 +72,16 @@ class StudentT(Continuous):
     def log_prob_and_grad(
         y: Tensor, df: Positive, loc: Tensor, scale: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(df), loc and log(scale).
+        """log_prob with its derivatives by torch.log(df), loc and torch.log(scale).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
-        growth, below = log1p(square), 1 + square
+        growth, below = torch.log1p(square), 1 + square
         share, factor = square / below, df.value + 1
         step, slope = gamma_half_step(x)
-        value = -0.5 * (log(step / x) + factor * growth) - scale.log - HALF_LOG_TWO_PI
+        value = -0.5 * (torch.log(step / x) + factor * growth) - scale.log - HALF_LOG_TWO_PI
         by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
         return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 

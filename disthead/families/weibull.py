@@ -16,7 +16,6 @@ from disthead.families.exponential import minus_log
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
-from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
 from disthead.special.inverse import newton_from_left
@@ -71,13 +70,13 @@ class Weibull(Continuous):
     def log_prob_and_grad(
         y: Tensor, scale: Positive, concentration: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob with its derivatives by log(scale) and log(concentration).
+        """log_prob with its derivatives by torch.log(scale) and torch.log(concentration).
 
         The last dimension, the only one, counts rows: all are of shape (rows,).
         """
-        log_hazard = concentration.value * log(y / scale.value)
-        hazard = exp(log_hazard)
-        value = concentration.log + log_hazard - log(y) - hazard
+        log_hazard = concentration.value * torch.log(y / scale.value)
+        hazard = torch.exp(log_hazard)
+        value = concentration.log + log_hazard - torch.log(y) - hazard
         return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
     @with_fused_loss

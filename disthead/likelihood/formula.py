@@ -13,7 +13,6 @@ from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution
 from disthead.links import Link
-from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 
 __all__ = ["Formula", "formula_of"]
@@ -126,7 +125,7 @@ class Formula:
             for name, part, shape in zip(self.links, parts, shapes, strict=True)
         }
 
-    def parameters(self, columns: Array) -> list[Any]:
+    def parameters(self, columns: Tensor) -> list[Any]:
         """The parameters as `log_prob_and_grad` takes them, (rows,) each or (K, rows), of raw outputs (P, rows)."""
         functions: list[Any] = [link.value_and_slope for link in self.links.values()]
         if self.is_scalar:
@@ -138,7 +137,7 @@ class Formula:
             start += len(part)
         return result
 
-    def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Array]) -> list[Array]:
+    def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Tensor]) -> list[Tensor]:
         """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
         return [
             parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope

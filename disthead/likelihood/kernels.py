@@ -4,11 +4,13 @@ The formulas are those of the package's families (`special/formulas.h`), through
 knows; `kernel` is None for all others, which `eager.py` answers.
 """
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from disthead.likelihood.formula import Formula
 from disthead.likelihood.ranges import (
@@ -24,7 +26,7 @@ from disthead.special import fast
 from disthead.special.blocks import FORMULAS
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["formula_name", "kernel"]
+__all__ = ["as_text", "formula_name", "from_text", "kernel", "prepare"]
 
 _SCALAR, _CLASSES, _VECTOR = range(3)
 _IDENTITY, _CONSTANT, _GIVEN, _EXPONENTIAL, _SOFTPLUS, _DIRECTION = range(6)
@@ -71,6 +73,42 @@ def kernel(formula: Formula) -> bytes | None:
         return None
     components = formula.shapes["logits"][0] if formula.component else 0
     return _packed(formula, limits, _SCALAR, components, number, described)
+
+
+def prepare(formula: Formula) -> Formula:
+    """The formula, with its kernel; where nobody can make one, in a graph, without."""
+    if not torch.compiler.is_compiling():
+        formula.made["kernel"] = kernel(formula)
+        formula.made["text"] = as_text(formula)
+    return formula
+
+
+def as_text(formula: Formula) -> str:
+    """The likelihood as a compiled graph keeps it, perhaps for another process and another version: with the formula's name."""
+    known = formula.made.get("kernel")
+    if known is None or formula.event_shape:
+        return ""
+    name = formula_name(formula.component or formula)
+    return f"{name if name in FORMULAS else ''} {known.hex()}"
+
+
+@functools.cache
+def from_text(text: str) -> bytes:
+    """The likelihood for this process's library.
+
+    Raises:
+        RuntimeError: where the library does not have the formula.
+    """
+    name, _, digits = text.partition(" ")
+    known = bytes.fromhex(digits)
+    if name and name not in FORMULAS:
+        raise RuntimeError(
+            f"the compiled graph needs the formula {name!r}, which this installation of disthead "
+            "has not compiled: compile the model anew (torch.compiler.reset)."
+        )
+    head = list(_LIKELIHOOD.unpack_from(known))
+    head[1] = FORMULAS.get(name, 0)
+    return _LIKELIHOOD.pack(*head) + known[_LIKELIHOOD.size :]
 
 
 def _packed(

@@ -354,7 +354,7 @@ def _fast_targets(usual: Range, support: Range) -> Range:
     least, greatest = max(usual[0], support[0]), min(usual[1], support[1])
     if 0 < least < _LEAST_TARGET:
         least = _LEAST_TARGET
-    return least, min(greatest, _GREATEST_SHARE) if 0 < least and greatest < 1 else greatest
+    return least, min(greatest, _GREATEST_SHARE) if least > 0 and greatest < 1 else greatest
 
 
 def _is_within(name: str, least: float, greatest: float) -> str:
