@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --co
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.installed-demo ## train on real data and leave metrics, predictions and a picture in demo-output/
@@ -36,7 +36,11 @@ test-slow: $(VENV)/.installed-dev ## the tests marked slow
 
 .PHONY: test-gpu
 test-gpu: $(VENV)/.installed-dev ## the tests that need a CUDA device, one after the other, with what they measure
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -s -p no:xdist -m gpu tests/test_gpu.py
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -s -p no:xdist -m gpu tests/test_gpu_kernels.py tests/test_gpu.py
+
+.PHONY: test-gpu-kernels
+test-gpu-kernels: $(VENV)/.installed-dev ## of these the losses alone, in less than ten minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --quiet -s -p no:xdist -m gpu tests/test_gpu_kernels.py
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## ruff (rules and format) and mypy, changing nothing

@@ -7,7 +7,7 @@ Each round runs, one after the other and on the same raw outputs and targets, th
 log-likelihood, forward and backward, as often as takes a few milliseconds: of torch.distributions
 with its validation on, of Pyro, of the loss in torch.nn where there is one, of classes by logsumexp
 less the logit of the target, of the head in GluonTS where that is installed and has one, of
-disthead without its library in C (NumPy alone), of a loss whose function computes nothing (autograd
+disthead without its library in C (`without C`), of a loss whose function computes nothing (autograd
 alone), with `--compiled` of disthead and of torch.distributions (without validation) under
 `torch.compile`, of disthead with targets in double precision that single precision holds
 (`double targets`) and that it does not (`more digits`), and of disthead. A cell is the median over
@@ -36,7 +36,8 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import disthead as dh
-from disthead.likelihood import classes, fused, linked, rankings
+from disthead.likelihood import classes, linked, rankings
+from disthead.special import blocks
 from tests.cases import ONE_EACH, Case
 
 
@@ -216,15 +217,15 @@ class _Nothing(torch.autograd.Function):
 @contextlib.contextmanager
 def _without_library() -> Iterator[None]:
     with (
-        mock.patch.object(fused, "programs", return_value=()),
-        mock.patch.object(rankings, "_programs", return_value=()),
+        mock.patch.object(blocks, "log_prob", return_value=False),
+        mock.patch.object(rankings, "rank", return_value=False),
         mock.patch.object(linked, "multiply_rows", return_value=False),
         mock.patch.object(classes, "choose", return_value=False),
     ):
         yield
 
 
-_SETTINGS = {"NumPy alone": _without_library}
+_SETTINGS = {"without C": _without_library}
 _NOT_COMPARED = ("GluonTS", "autograd alone")  # links of its own, and no numbers
 
 
@@ -258,7 +259,7 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
         losses["logsumexp - gather"] = partial(_logsumexp_less_gather, raw, y)
     make = _ours(family, **options)
     ours = partial(_nll, make, raw, y)
-    losses |= {"NumPy alone": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
+    losses |= {"without C": ours, "autograd alone": lambda: (-_Nothing.apply(raw, y)).mean()}
     losses["double targets"] = partial(_nll, make, raw, y.double() if y.is_floating_point() else y)
     digits = 1e-12 if y.is_floating_point() and not isinstance(kind, str) else 0.0
     losses["more digits"] = partial(
@@ -347,7 +348,7 @@ def main() -> None:
         "torch.nn",
         "logsumexp - gather",
         "GluonTS",
-        "NumPy alone",
+        "without C",
         "autograd alone",
         "double targets",
         "more digits",

@@ -2,7 +2,7 @@
 
 - `README.md`: the table of families, from what each declares.
 - `disthead/families/__init__.pyi`: the names of their classes, for type checkers.
-- `disthead/likelihood/programs.h`: their log-likelihoods as programs, which are compiled.
+- `disthead/special/formulas.h`: their log-likelihoods as functions in C, which are compiled.
 - `benchmarks/cost.json`: what a training step's loss may cost, for each row of `tests/cases.py`.
 
 `tests/test_tables.py` and `tests/test_cost.py` hold the files to what the families say.
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import disthead as dh
-from benchmarks import compiled, cost
+from benchmarks import cost, formulas
 from disthead.explanation import example, links
 
 README = Path(__file__).parent.parent / "README.md"
@@ -68,7 +68,7 @@ def _import(home: str, name: str) -> str:
 FILES: dict[Path, Callable[[], str]] = {
     README: readme,
     NAMES: names,
-    compiled.FILE: compiled.text,
+    formulas.FILE: formulas.text,
     cost.TABLE: cost.text,
 }
 

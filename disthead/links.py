@@ -19,7 +19,6 @@ from torch.nn.functional import logsigmoid
 
 from disthead.errors import pick, warn
 from disthead.special import fast
-from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 from disthead.special.normal import log_ndtr
 from disthead.special.plain import ndtr, ndtri
@@ -288,17 +287,17 @@ class _Constant:
 
     value: float
 
-    def __call__(self, raw: Array) -> Any:
+    def __call__(self, raw: Tensor) -> Any:
         return raw.sum(0) + self.value
 
 
 class _ConstantPositive(_Constant):
-    def __call__(self, raw: Array) -> Positive:
+    def __call__(self, raw: Tensor) -> Positive:
         return Positive(super().__call__(raw), 0.0)
 
 
 class _ConstantAngle(_Constant):
-    def __call__(self, raw: Array) -> Direction:
+    def __call__(self, raw: Tensor) -> Direction:
         zeros = raw.sum(0)
         return Direction(zeros + math.cos(self.value), zeros + math.sin(self.value), zeros + 1.0)
 

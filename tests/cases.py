@@ -146,7 +146,6 @@ class Case:
         has_pole: whether the density is infinite at an end of the support where numbers are too
             coarse to hold its mass.
         links: the parameters with their default links, in the order of the raw outputs.
-        in_double: whether the fused log-likelihood always computes in double precision.
     """
 
     name: str
@@ -164,7 +163,6 @@ class Case:
     heavy_tailed: bool = False
     has_pole: bool = False
     links: str = ""
-    in_double: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -444,7 +442,6 @@ CONTINUOUS = [
         "log_normal",
         [0.2, -0.6],
         outside=[-1.0, 0.0],
-        in_double=True,
         links="loc identity, scale softplus",
         scipy=log_normal(),
         truth=Truth(
@@ -554,7 +551,6 @@ MIXTURES = [
         "mixture",
         [0.4, 0, -0.5, 1.5, -0.6, -1.5],
         {"component": "log_normal"},
-        in_double=True,
     ),
 ]
 CIRCULAR = [

@@ -9,7 +9,6 @@ import torch
 
 import disthead as dh
 from benchmarks.cost import Counter, bounds, count
-from disthead.likelihood.programs import recorded
 from tests.cases import CASES, NAMED
 
 ALLOWED = bounds()
@@ -52,12 +51,11 @@ def test_the_counter_counts():
     assert (counter.operations, counter.bytes) == (3, 200)
 
 
-def test_the_counter_counts_steps():
+def test_the_counter_counts_kernels():
     family, raw = dh.get_family("exponential"), torch.zeros(100, 1)
     with Counter() as counter:
         family.from_raw(raw).log_prob(torch.ones(100))
-    single, _ = recorded(family.formula(), False, False, False, False)
-    assert counter.operations >= single.length > 5
+    assert 0 < counter.operations < 10
 
 
 def test_counts_repeat(counted):

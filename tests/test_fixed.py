@@ -11,7 +11,6 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 import disthead as dh
-from disthead.likelihood.programs import recorded
 from tests.one_pass import gradient
 
 VALUES = {"df": 4.0, "loc": 0.3, "scale": 0.7, "loc of von_mises": 2.0, "mean": 0.6, "ratio": 0.4}
@@ -77,17 +76,6 @@ def test_values_and_gradients_are_those_of_the_formula(name, parameter):
     torch.testing.assert_close(
         head(features.double()).log_prob(y.double()), expected, rtol=1e-6, atol=1e-6
     )
-
-
-@every_parameter
-def test_its_part_of_the_formula_is_recorded_as_a_number(name, parameter, engine):
-    head, _, _ = example(name, {parameter: given(name, parameter)})
-    whole, _, _ = example(name, {})
-    lengths = [
-        sum(program.length for program in recorded(one._formula, False, False, True, False))
-        for one in (head, whole)
-    ]
-    assert 0 < lengths[0] < lengths[1]
 
 
 @pytest.mark.parametrize("value", [1e-9, 1e-3, 20.0, 1e7])

@@ -97,7 +97,7 @@ def test_the_module_of_capabilities_by_its_former_names():
         _ = surface.question
 
 
-def test_formulas_are_made_once_and_stay_out_of_copies():
+def test_formulas_are_made_once_and_copied_whole():
     family = dh.get_family("normal")
     assert family is dh.get_family("normal")
     assert family.formula() is family.formula(dict(family.parameters))
@@ -105,8 +105,6 @@ def test_formulas_are_made_once_and_stay_out_of_copies():
     assert family.formula(links) is family.formula(dict(links)) is not family.formula()
     head = dh.DistributionHead("normal", 2)
     dh.nll(head(torch.zeros(3, 2)), torch.zeros(3)).backward()
-    assert head._formula.programs
     for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
-        assert not other._formula.programs
         torch.testing.assert_close(other(torch.ones(1, 2)).loc, head(torch.ones(1, 2)).loc)
         dh.nll(other(torch.zeros(3, 2)), torch.zeros(3)).backward()

@@ -9,7 +9,6 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 import torch
 from functorch.compile import make_boxed_func
@@ -21,7 +20,8 @@ from torch.testing._internal.two_tensor import TwoTensor
 
 import disthead as dh
 from disthead.likelihood import LinkedParameters, chunks, fused, linked
-from disthead.likelihood.programs import recorded
+from disthead.likelihood.kernels import from_text
+from disthead.special.blocks import AVAILABLE
 from tests.cases import NAMED
 from tests.one_pass import FUSED, example, gradient, target
 
@@ -50,19 +50,13 @@ def test_values_and_gradients_are_those_of_the_formula(name):
 
 
 @every_family
-def test_every_formula_is_recorded(name, monkeypatch):
-    """And ordinary numbers are worked on by its first program, in single precision but for
-    log_normal's (`Case.in_double`).
-    """
+def test_every_formula_has_a_kernel(name, engine, monkeypatch):
+    """It answers for all rows: those outside the support and far from ordinary, too."""
+    if not AVAILABLE or engine != "C":
+        pytest.skip("needs the library in C")
     family, raw, y = example(name)
-    found = recorded(
-        family.formula(), is_double=False, has_loc_scale=False, needs_grad=True, is_rounded=False
-    )
-    assert [program.in_double for program in found] == (
-        [True] if NAMED[name].in_double else [False, True]
-    )
-    monkeypatch.setattr(fused, "programs", lambda *arguments: found[:1])
-    monkeypatch.setattr(fused, "_in_numpy", None)
+    monkeypatch.setattr(fused, "of_chunk", None)
+    raw[1], raw[2], y[3] = 200.0, -200.0, -1.5
     gradient(family.from_raw(raw.requires_grad_()).log_prob(y), raw)
 
 
@@ -92,16 +86,14 @@ def test_another_link_is_another_formula():
 
 
 class _Looking(type(dh.get_family("normal"))):
-    """Somebody's own family, whose formula does what cannot be recorded."""
+    """Somebody's own family, whose formula looks at numbers."""
 
     def log_prob_and_grad(self, y, loc, scale):
         value, *slopes = super().log_prob_and_grad(y, loc, scale)
-        total = np.zeros(y.shape)
-        total += value
-        return (total, *slopes) if (total < 1e300).all() else None
+        return (value, *slopes) if (value < 1e300).all() else None
 
 
-def test_a_formula_that_cannot_be_recorded_is_left_to_numpy():
+def test_a_formula_of_somebody_else_is_left_to_torch():
     _, raw, y = example("normal")
     raw.requires_grad_()
     value = _Looking().from_raw(raw).log_prob(y)
@@ -277,7 +269,7 @@ def test_other_units_keep_the_one_pass(name, rows):
 
 
 @pytest.mark.parametrize("name", ["normal", "student_t", "poisson", "normal_mixture"])
-def test_pieces_may_be_worked_on_by_several_threads(name):
+def test_pieces_may_be_worked_on_by_several_threads(name, engine):
     family, raw, y = example(name, rows=100_000)
     raw.requires_grad_()
     threads = torch.get_num_threads()
@@ -289,17 +281,23 @@ def test_pieces_may_be_worked_on_by_several_threads(name):
             found.append((value, gradient(value, raw)))
     finally:
         torch.set_num_threads(threads)
-    torch.testing.assert_close(*found, rtol=0, atol=0)
+    rounding = 0 if engine == "C" else 1e-6
+    torch.testing.assert_close(*found, rtol=rounding, atol=rounding)
 
 
 @pytest.mark.parametrize("name", ["gamma", "von_mises", "poisson", "normal_mixture"])
-def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
-    """Also for raw outputs far from ordinary, and targets outside the support; without operators
-    that cannot be fused.
+@pytest.mark.parametrize("has_kernel", [True, False])
+def test_a_graph_has_the_kernel_or_the_same_formula(name, has_kernel, engine, monkeypatch):
+    """One operator, or torch's own in double precision, which can be fused; also for raw outputs far
+    from ordinary, and targets outside the support.
     """
+    if engine != "C" or (has_kernel and not AVAILABLE):
+        pytest.skip("needs the library in C, once")
     family, raw, y = example(name)
     raw[0], raw[1], y[2] = 60.0, -60.0, -1.5
     operators = set()
+    if not has_kernel:
+        monkeypatch.setitem(family.formula().made, "text", "")
 
     def look(graph, given):
         operators.update(str(node.target) for node in graph.graph.nodes)
@@ -310,15 +308,23 @@ def test_a_graph_is_made_of_the_same_formula_in_double_precision(name):
 
     torch.compiler.reset()
     raw.requires_grad_()
+    expected = log_prob(raw)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # dynamo's own
         value = torch.compile(log_prob, fullgraph=True, backend=aot_autograd(fw_compiler=look))(raw)
-    assert any("aten" in name for name in operators)
-    assert not any("disthead" in name for name in operators)
-    torch.testing.assert_close(value, log_prob(raw), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(
-        gradient(value, raw), gradient(log_prob(raw), raw), rtol=1e-6, atol=1e-6
-    )
+    assert any("disthead" in operator for operator in operators) == has_kernel
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(gradient(value, raw), gradient(expected, raw), rtol=1e-6, atol=1e-6)
+
+
+def test_a_graph_asks_for_its_formula_by_name():
+    """A graph may outlive the process and the version that compiled it."""
+    if not AVAILABLE:
+        pytest.skip("needs the library in C")
+    text = dh.get_family("normal").formula().made["text"]
+    assert from_text(text) == dh.get_family("normal").formula().made["kernel"]
+    with pytest.raises(RuntimeError, match="needs the formula 'Cauchy'"):
+        from_text(text.replace("Normal", "Cauchy"))
 
 
 @every_family

@@ -6,11 +6,11 @@ import pkgutil
 import pytest
 
 import disthead as dh
-from benchmarks import compiled, tables
+from benchmarks import formulas, tables
 
 
 @pytest.mark.parametrize(
-    "path", [tables.README, tables.NAMES, compiled.FILE], ids=lambda path: path.name
+    "path", [tables.README, tables.NAMES, formulas.FILE], ids=lambda path: path.name
 )
 def test_written_tables_are_current(path):
     assert path.read_text("utf-8") == tables.FILES[path](), "renew them: make tables"

@@ -250,7 +250,10 @@ def closed_under_affine(affine: Callable) -> Callable:
             torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale)
         )
         linked = self._linked
-        if linked is None or not self._is_lazy or loc.requires_grad or scale.requires_grad:
+        if linked is None or loc.requires_grad or scale.requires_grad:
+            return affine(self, loc, scale)
+        in_graph = torch.compiler.is_compiling() and linked.uses_fused_loss
+        if not self._is_lazy and not in_graph:
             return affine(self, loc, scale)
         has_batch = loc.ndim or scale.ndim
         if (

@@ -13,7 +13,6 @@ from disthead.distributions.interval import Interval
 from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
-from disthead.special.elementary import clamp, exp, is_double, log1p, sigmoids
 from disthead.special.probabilities import (
     divergence,
     entropy_term,
@@ -90,10 +89,12 @@ class Bernoulli(Discrete):
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        if is_double(logits):  # infinite ones times 0 are not a number
-            logits = clamp(logits, -1e300, 1e300)
+        if logits.dtype == torch.float64:  # infinite ones times 0 are not a number
+            logits = torch.clamp(logits, -1e300, 1e300)
         size = abs(logits)
-        return y * logits - 0.5 * (logits + size) - log1p(exp(-size)), y - sigmoids(logits)[0]
+        odds = torch.exp(-size)
+        probs = torch.where(logits < 0, odds, 1.0) / (1 + odds)
+        return y * logits - 0.5 * (logits + size) - torch.log1p(odds), y - probs
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:

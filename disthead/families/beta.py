@@ -30,8 +30,7 @@ from disthead.special import (
     stirling_error,
 )
 from disthead.special.digamma import digamma_error
-from disthead.special.elementary import log, sigmoids, stack
-from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.fast import Positive, digamma_remainder, gamma_remainder, sigmoids
 
 __all__ = ["Beta", "BetaFamily", "MeanBeta"]
 
@@ -100,17 +99,18 @@ class Beta(Continuous):
         a, b, rest = concentration1.value, concentration0.value, 1 - y
         both = a + b
         u, v, w = a + 0.5, b + 0.5, both + 0.5
-        log_y, log_rest = log(w * y / u), log(w * rest / v)
+        log_y, log_rest = torch.log(w * y / u), torch.log(w * rest / v)
         value = a * log_y + b * log_rest + (u + v - w) - HALF_LOG_TWO_PI
         value += (
-            0.5 * log(w / (u * v)) - log(both * y * rest) + concentration1.log + concentration0.log
+            0.5 * torch.log(w / (u * v))
+            - torch.log(both * y * rest)
+            + concentration1.log
+            + concentration0.log
         )
-        together = stack([both, a, b], 0)
-        of_both, of_a, of_b = gamma_remainder(together)
-        by_both, by_a, by_b = digamma_remainder(together)
-        slope = by_both - 1 / both
-        value += of_both - of_a - of_b
-        return value, a * (log_y + slope - by_a) + 1, b * (log_rest + slope - by_b) + 1
+        value += gamma_remainder(both) - gamma_remainder(a) - gamma_remainder(b)
+        slope = digamma_remainder(both) - 1 / both
+        by_a, by_b = log_y - digamma_remainder(a), log_rest - digamma_remainder(b)
+        return value, a * (by_a + slope) + 1, b * (by_b + slope) + 1
 
     @with_fused_loss
     @in_double

@@ -21,7 +21,6 @@ from disthead.likelihood import (
 )
 from disthead.links import LINKS
 from disthead.special.eager import is_tracing
-from disthead.special.elementary import Array, counting, like, softmax, where
 from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
 
 __all__ = ["Categorical", "CategoricalFamily"]
@@ -112,14 +111,16 @@ class Categorical(Distribution):
         return logits, logits.logsumexp(-1)
 
     @staticmethod
-    def log_prob_and_grad(y: Array, logits: Array) -> tuple[Array, Array]:
+    def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         """log_prob and its derivatives 1{k = y} - p_k by the logits.
 
         The last dimension is the row: y has shape (rows,), logits and derivatives (K, rows).
         """
-        is_class = y == counting(logits)
-        probs, log_probs = softmax(logits)
-        return where(is_class, log_probs, 0.0).sum(0), like(is_class, logits) - probs
+        is_class = y == torch.arange(len(logits), device=logits.device).unsqueeze(-1)
+        log_probs = torch.log_softmax(logits, 0)
+        return torch.where(is_class, log_probs, 0.0).sum(0), is_class.to(
+            logits.dtype
+        ) - torch.softmax(logits, 0)
 
     def log_prob(self, y: Tensor) -> Tensor:
         projection = self._projection

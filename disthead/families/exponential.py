@@ -161,6 +161,7 @@ class ExponentialFamily(Family):
     figure_row = 4
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
+    fast_range = {"rate": (1e-6, 1e6)}
     distribution_class = Exponential
     data_type = "univariate, continuous, bounded below"
     domain = "y >= 0"

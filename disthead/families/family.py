@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
-from disthead.likelihood import Formula, LinkedParameters
+from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
@@ -61,6 +61,8 @@ class Family(ABC):
         least_log_std: the standard deviation of log y below which networks do not learn, because
             their initial outputs are farther from the unconditional fit; 0 where the size of
             targets does not matter.
+        fast_range: by parameter ("y" for targets), the numbers between which single precision keeps
+            six digits of log_prob, where that is not as usual (`likelihood/kernels.py`).
         row_constants: quantities that a caller may give for each row, such as `exposure`, with the
             constraint on their values.
         grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, after the
@@ -88,6 +90,7 @@ class Family(ABC):
     remedy: ClassVar[str]
     edge_remedy: ClassVar[str] = ""
     least_log_std: ClassVar[float] = 0.0
+    fast_range: Mapping[str, tuple[float, float]] = {}
     row_constants: Mapping[str, constraints.Constraint] = {}
     grad_takes_exposure: bool = False
     loss_support: constraints.Constraint | None = None
@@ -114,7 +117,11 @@ class Family(ABC):
         return getattr(self, _FORMER_NAMES[name])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_formulas"}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_formulas", "_own_formula")
+        }
 
     def log_prob_and_grad(self, y: Any, *parameters: Any) -> tuple[Any, ...]:
         """log_prob and its derivatives by each parameter; only with a `distribution_class`.
@@ -207,13 +214,16 @@ class Family(ABC):
         """
         links = self.parameters if links is None else links
         if torch.compiler.is_compiling():
-            return self._formula(links)
+            own = self.__dict__.get("_own_formula")
+            return own if own is not None and links is self.parameters else self._formula(links)
         key = tuple(links.items())
         formula = self._formulas.get(key)
         if formula is None:
             if len(self._formulas) >= _MOST_FORMULAS:
                 self._formulas.clear()
-            formula = self._formulas[key] = self._formula(links)
+            formula = self._formulas[key] = prepare(self._formula(links))
+        if links is self.parameters:
+            self._own_formula = formula
         return formula
 
     @functools.cached_property
@@ -230,11 +240,19 @@ class Family(ABC):
             loss_support=self.loss_support or self.support,
             constrain=functools.partial(self.constrain, links=links),
             make=self.make,
-            log_prob_and_grad=self.log_prob_and_grad,
+            log_prob_and_grad=self._own_log_prob_and_grad,
+            fast_range=self.fast_range,
             distribution_class=self.distribution_class,
             linked_class=self.linked_class,
             has_row_constants=len(links) > len(self.parameters),
         )
+
+    @property
+    def _own_log_prob_and_grad(self) -> Any:
+        """`log_prob_and_grad`, and that of the distribution itself where nobody has another: kernels know it by its name."""
+        own = type(self).log_prob_and_grad is Family.log_prob_and_grad and self.distribution_class
+        kind: Any = self.distribution_class
+        return kind.log_prob_and_grad if own else self.log_prob_and_grad
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs of one parameter of one distribution."""

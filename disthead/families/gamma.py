@@ -25,7 +25,6 @@ from disthead.special import (
 )
 from disthead.special.digamma import digamma_error
 from disthead.special.eager import are_plain_numbers
-from disthead.special.elementary import log
 from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
 from disthead.special.numeric import mend
 
@@ -72,13 +71,13 @@ class Gamma(Continuous):
         """
         a, x = concentration.value, rate.value * y
         w = a + 0.5
-        log_x = log(x / w)
+        log_x = torch.log(x / w)
         value = (
             concentration.log
             + a * log_x
             + (w - x)
             - gamma_remainder(a)
-            - (log(y) + 0.5 * log(w) + HALF_LOG_TWO_PI)
+            - (torch.log(y) + 0.5 * torch.log(w) + HALF_LOG_TWO_PI)
         )
         return value, a * (log_x - digamma_remainder(a)) + 1, a - x
 
@@ -306,6 +305,7 @@ class GammaFamily(Family):
     name = "gamma"
     figure_row = 4
     support = constraints.positive
+    fast_range = {"rate": (1e-6, 1e6), "mean": (1e-6, 1e6)}
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
     use = "magnitudes"

@@ -15,7 +15,6 @@ from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import deviance, expm1mx
-from disthead.special.elementary import sign
 from disthead.special.fast import Positive
 
 __all__ = ["Laplace", "LaplaceFamily"]
@@ -55,7 +54,7 @@ class Laplace(Continuous):
         """
         z = (y - loc) / scale.value
         distance = abs(z)
-        return -math.log(2) - scale.log - distance, sign(z) / scale.value, distance - 1
+        return -math.log(2) - scale.log - distance, torch.sign(z) / scale.value, distance - 1
 
     @with_fused_loss
     def log_prob(self, y: Tensor) -> Tensor:
@@ -160,6 +159,7 @@ class LaplaceFamily(Family):
     figure_row = 2
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Laplace
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

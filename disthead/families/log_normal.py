@@ -16,7 +16,6 @@ from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.eager import are_plain_numbers
-from disthead.special.elementary import double, like, log
 from disthead.special.fast import Positive
 from disthead.special.inverse import newton_from_left
 from disthead.special.normal import ndtri_of_tails
@@ -69,11 +68,11 @@ class LogNormal(Continuous):
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        log_y = log(double(y))  # a small scale would magnify its rounding
-        z = like(log_y - loc, loc) / scale.value
+        log_y = torch.log(y.double())  # a small scale would magnify its rounding
+        z = (log_y - loc).to(loc.dtype) / scale.value
         square = z * z
         return (
-            -HALF_LOG_TWO_PI - like(log_y, loc) - scale.log - 0.5 * square,
+            -HALF_LOG_TWO_PI - log_y.to(loc.dtype) - scale.log - 0.5 * square,
             z / scale.value,
             square - 1,
         )
@@ -230,6 +229,7 @@ class LogNormalFamily(Family):
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = LogNormal
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"

@@ -13,7 +13,6 @@ from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import in_double, ratio, sample_std
 from disthead.families.family import Family
 from disthead.links import LINKS
-from disthead.special.elementary import exp, log1p, sign
 from disthead.special.fast import Positive
 
 __all__ = ["Logistic", "LogisticFamily"]
@@ -56,9 +55,9 @@ class Logistic(Continuous):
         """
         z = (y - loc) / scale.value
         distance = abs(z)
-        odds = exp(-distance)
-        slope = sign(z) * (1 - odds) / (1 + odds)  # tanh(z / 2)
-        value = -distance - 2 * log1p(odds) - scale.log
+        odds = torch.exp(-distance)
+        slope = torch.sign(z) * (1 - odds) / (1 + odds)  # tanh(z / 2)
+        value = -distance - 2 * torch.log1p(odds) - scale.log
         return value, slope / scale.value, z * slope - 1
 
     @with_fused_loss
@@ -128,6 +127,7 @@ class LogisticFamily(Family):
     name = "logistic"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Logistic
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

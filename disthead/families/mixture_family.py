@@ -1,5 +1,7 @@
 """The families of mixtures."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,6 @@ from disthead.families.discrete_mixture import DiscreteMixture
 from disthead.families.family import Family, get_family
 from disthead.families.mixture import Mixture
 from disthead.links import LINKS
-from disthead.special.elementary import is_double, log_sum_exp, softmax, where
 
 __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 
@@ -121,11 +122,20 @@ class MixtureFamily(Family):
         parameters (K, rows).
         """
         values, *slopes = self.component.log_prob_and_grad(y, *parameters)
-        probs, log_probs = softmax(logits)
-        total, shares = log_sum_exp(values + log_probs)
-        if is_double(total):  # a component out of the question may have an infinite slope
-            slopes = [where(shares == 0, 0.0, slope) for slope in slopes]
-        return total, shares - probs, *(shares * slope for slope in slopes)
+        joint = values + torch.log_softmax(logits, 0)
+        total, shares = torch.logsumexp(joint, 0), torch.softmax(joint, 0)
+        if (
+            total.dtype == torch.float64
+        ):  # a component out of the question may have an infinite slope
+            slopes = [torch.where(shares == 0, 0.0, slope) for slope in slopes]
+        return total, shares - torch.softmax(logits, 0), *(shares * slope for slope in slopes)
+
+    def _formula(self, links):
+        formula = super()._formula(links)
+        if type(self).log_prob_and_grad is not MixtureFamily.log_prob_and_grad:
+            return formula
+        _, of_component = self._for_component({}, links)
+        return replace(formula, component=self.component.formula(of_component))
 
     def constrain(self, raw, links):
         of_mixture = super().constrain(

@@ -19,7 +19,6 @@ from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
 from disthead.likelihood import LowRankParameters
 from disthead.links import LINKS
-from disthead.special.elementary import dot, empty_like
 from disthead.special.fast import softplus
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNormalFamily"]
@@ -69,10 +68,10 @@ class MultivariateNormal(Gaussian):
         diagonal = softplus(triangle[ends])
         z = y - loc
         for row, end in enumerate(ends):
-            z[row] -= dot(triangle[end - row : end], z[:row])
+            z[row] -= (triangle[end - row : end] * z[:row]).sum(0)
             z[row] /= diagonal.value[row]
-        value = -0.5 * dot(z, z) - diagonal.log.sum(0) - size * HALF_LOG_TWO_PI
-        by_loc, by_triangle = 1 * z, empty_like(triangle)
+        value = -0.5 * z.square().sum(0) - diagonal.log.sum(0) - size * HALF_LOG_TWO_PI
+        by_loc, by_triangle = 1 * z, torch.empty_like(triangle)
         for row, end in reversed(list(enumerate(ends))):
             by_loc[row] /= diagonal.value[row]
             by_loc[:row] -= triangle[end - row : end] * by_loc[row]

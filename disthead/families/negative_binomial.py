@@ -26,8 +26,13 @@ from disthead.special import (
     tanh_sinh,
 )
 from disthead.special.eager import are_plain_numbers, extent
-from disthead.special.elementary import log, sigmoids, stack
-from disthead.special.fast import Positive, digamma_remainder, gamma_remainder
+from disthead.special.fast import (
+    Positive,
+    digamma_remainder,
+    gamma_remainder,
+    log_ratio_less,
+    sigmoids,
+)
 from disthead.special.plain import softplus
 from disthead.special.probabilities import log_complement, log_odds
 
@@ -133,14 +138,14 @@ class NegativeBinomial(Discrete):
         r, (probs, ends) = total_count.value, sigmoids(logits)
         n = y + r
         u, v, w = y + 0.5, r + 0.5, n + 0.5
-        log_y, log_r = log(w * probs / u), log(w * ends / v)
-        value = y * log_y + r * log_r + (u + v - w) - HALF_LOG_TWO_PI
-        value += 0.5 * log(w / (u * v)) - log(n) + total_count.log
-        both = stack([n, r], 0)
-        of_n, of_r = gamma_remainder(both)
-        by_n, by_r = digamma_remainder(both)
-        value += of_n - of_r - gamma_remainder(y)
-        return value, r * (log_r + by_n - 1 / n - by_r) + 1, y * ends - r * probs
+        rest = r - w * ends  # w probs - u
+        of_y = log_ratio_less(w * probs / u, rest / u)
+        excess = -(rest + 0.5) / v
+        of_r = log_ratio_less(w * ends / v, excess)
+        value = u * of_y + v * of_r - torch.log(n * torch.sqrt(w * probs * ends)) + total_count.log
+        value += gamma_remainder(n) - gamma_remainder(r) - gamma_remainder(y) - HALF_LOG_TWO_PI
+        by_step = digamma_remainder(n) - 1 / n - digamma_remainder(r)
+        return value, r * (of_r + excess + by_step) + 1, y * ends - r * probs
 
     def _log_mass(self, x: Tensor) -> Tensor:
         impossible = (self.probs == 0) & (x > 0)
@@ -356,6 +361,7 @@ class NegativeBinomialFamily(Family):
 
     name = "negative_binomial"
     support = constraints.nonnegative_integer
+    fast_range = {"y": (0.0, 1e5), "mean": (1e-6, 1e6)}
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
     use = "event counts with extra scatter"

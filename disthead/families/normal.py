@@ -163,6 +163,7 @@ class NormalFamily(Family):
     figure_row = 1
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.real
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Normal
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

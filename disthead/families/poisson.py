@@ -18,8 +18,7 @@ from disthead.special import (
     log_gammaincc,
     poisson_log_mass,
 )
-from disthead.special.elementary import log
-from disthead.special.fast import Positive, gamma_remainder
+from disthead.special.fast import Positive, gamma_remainder, log_ratio_less
 from disthead.special.plain import ndtri
 from disthead.special.stirling import lgamma
 
@@ -69,9 +68,10 @@ class Poisson(Discrete):
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        mean = rate.value if exposure is None else rate.value * exposure
-        w, by_mean = y + 0.5, y - mean
-        value = y * log(mean / w) + (w - mean) - 0.5 * log(w) - gamma_remainder(y) - HALF_LOG_TWO_PI
+        mean = rate if exposure is None else rate.times(exposure)
+        w, by_mean = y + 0.5, y - mean.value
+        excess = log_ratio_less(mean.value / w, (mean.value - w) / w)
+        value = w * excess - 0.5 * mean.log - gamma_remainder(y) - HALF_LOG_TWO_PI
         return (value, by_mean) if exposure is None else (value, by_mean, by_mean / exposure)
 
     def _log_mass(self, x: Tensor) -> Tensor:
@@ -179,6 +179,7 @@ class PoissonFamily(Family):
     figure_row = 10
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative_integer
+    fast_range = {"y": (0.0, 1e5), "rate": (1e-6, 1e5)}
     row_constants = {"exposure": constraints.positive}
     grad_takes_exposure = True
     distribution_class = Poisson

@@ -29,7 +29,6 @@ from disthead.special import (
 )
 from disthead.special.digamma import digamma_error
 from disthead.special.eager import are_concrete
-from disthead.special.elementary import log, log1p
 from disthead.special.fast import Positive, gamma_half_step
 
 __all__ = ["StudentT", "StudentTFamily"]
@@ -82,10 +81,10 @@ class StudentT(Continuous):
         """
         z, x = (y - loc) / scale.value, 0.5 * df.value
         square = z * z / df.value
-        growth, below = log1p(square), 1 + square
+        growth, below = torch.log1p(square), 1 + square
         share, factor = square / below, df.value + 1
         step, slope = gamma_half_step(x)
-        value = -0.5 * (log(step / x) + factor * growth) - scale.log - HALF_LOG_TWO_PI
+        value = -0.5 * (torch.log(step / x) + factor * growth) - scale.log - HALF_LOG_TWO_PI
         by_df = 0.5 + x * (share - growth - 0.5 * slope / step) + 0.5 * share
         return value, by_df, factor * z / (below * df.value * scale.value), factor * share - 1
 
@@ -241,6 +240,7 @@ class StudentTFamily(Family):
     name = "student_t"
     figure_row = 2
     support = constraints.real
+    fast_range = {"df": (1e-6, 1e3), "scale": (1e-6, 1e6)}
     distribution_class = StudentT
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"

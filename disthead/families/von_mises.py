@@ -24,7 +24,6 @@ from disthead.special import (
     von_mises_mean_distance,
 )
 from disthead.special.eager import are_plain_numbers
-from disthead.special.elementary import cos, sin
 from disthead.special.fast import Direction, Positive, von_mises_terms
 from disthead.special.numeric import mend
 
@@ -82,8 +81,8 @@ class VonMises(Continuous):
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        cosine, sine, k = cos(y), sin(y), concentration.value
-        # 1 - cos(y - loc) by the chord
+        cosine, sine, k = torch.cos(y), torch.sin(y), concentration.value
+        # 1 - torch.cos(y - loc) by the chord
         fall = 0.5 * ((cosine - loc.cosine) ** 2 + (sine - loc.sine) ** 2)
         normalizer, complement = von_mises_terms(k)
         return (

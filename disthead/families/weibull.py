@@ -16,7 +16,6 @@ from disthead.families.exponential import minus_log
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
-from disthead.special.elementary import exp, log
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
 from disthead.special.inverse import newton_from_left
@@ -79,9 +78,9 @@ class Weibull(Continuous):
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        log_hazard = concentration.value * log(y / scale.value)
-        hazard = exp(log_hazard)
-        value = concentration.log + log_hazard - log(y) - hazard
+        log_hazard = concentration.value * torch.log(y / scale.value)
+        hazard = torch.exp(log_hazard)
+        value = concentration.log + log_hazard - torch.log(y) - hazard
         return value, concentration.value * (hazard - 1), 1 + log_hazard * (1 - hazard)
 
     @with_fused_loss
@@ -246,6 +245,7 @@ class WeibullFamily(Family):
     name = "weibull"
     parameters = {"scale": LINKS["softplus"], "concentration": LINKS["softplus"]}
     support = constraints.positive
+    fast_range = {"scale": (1e-6, 1e6)}
     distribution_class = Weibull
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"

@@ -8,6 +8,7 @@ folder imports one of its files.
 
 from disthead.likelihood.classes import FEW_CLASSES, Logits, ManyLogits, class_log_prob
 from disthead.likelihood.formula import Formula
+from disthead.likelihood.kernels import prepare
 from disthead.likelihood.linked import LinkedParameters
 from disthead.likelihood.low_rank import LowRankParameters
 from disthead.likelihood.projection import Projection
@@ -29,6 +30,7 @@ __all__ = [
     "Projection",
     "class_log_prob",
     "finite_scores",
+    "prepare",
     "ranking_log_prob",
     "ranking_log_prob_by_worth",
 ]

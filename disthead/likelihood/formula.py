@@ -1,9 +1,11 @@
 """`Formula`: the likelihood of a family through its links, in plain parts."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -11,17 +13,17 @@ from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution
 from disthead.links import Link
-from disthead.special.elementary import Array
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["Formula", "is_unbounded"]
+__all__ = ["Formula", "formula_of"]
+
+_numbers = itertools.count(1)
+_alive: WeakValueDictionary[str, "Formula"] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class Formula:
     """How raw outputs become a distribution and its log-likelihood: what a family hands down for given links, once.
-
-    Copies and pickles of it compile their programs anew.
 
     Attributes:
         name: the family's, for messages.
@@ -39,10 +41,16 @@ class Formula:
             come in one pass; or None.
         linked_class: the class of `LinkedParameters` that keeps raw outputs.
         has_row_constants: whether there are links of row constants.
+        fast_range: by parameter ("y" for targets), between which numbers single precision keeps six
+            digits of the log-likelihood, where that is not as usual (`kernels.fast_ranges`).
+        component: of a mixture, the formula of one component, whose links come behind the logits;
+            None for any other.
         width: how many raw outputs one distribution takes.
         is_scalar: whether each parameter is one number that has one raw output.
         has_fused_loss: whether the log-likelihood and its gradient come in one pass.
-        programs: the formula compiled, by what it is compiled for (`fused.programs`).
+        made: what was made of the formula to compute with, by the name of what made it.
+        key: by which `formula_of` finds it, for operators of graphs, which take no other objects;
+            "" of one that was made while a graph was.
     """
 
     name: str
@@ -57,10 +65,13 @@ class Formula:
     distribution_class: Any
     linked_class: Any
     has_row_constants: bool
+    fast_range: Mapping[str, tuple[float, float]]
+    component: "Formula | None" = None
     width: int = field(init=False)
     is_scalar: bool = field(init=False)
     has_fused_loss: bool = field(init=False)
-    programs: dict[tuple, tuple] = field(init=False, repr=False)
+    made: dict[str, Any] = field(init=False, repr=False)
+    key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         has_slopes = all(link.value_and_slope is not None for link in self.links.values())
@@ -69,10 +80,18 @@ class Formula:
         object.__setattr__(
             self, "has_fused_loss", has_slopes and self.distribution_class is not None
         )
-        object.__setattr__(self, "programs", {})
+        object.__setattr__(self, "made", {})
+        object.__setattr__(self, "key", "")
+        if not torch.compiler.is_compiling():
+            self._take_key()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"programs": {}}
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take_key()
+
+    def _take_key(self) -> None:
+        object.__setattr__(self, "key", f"{self.name} {next(_numbers)}")
+        _alive[self.key] = self
 
     def from_raw(self, raw: Tensor) -> Distribution:
         """The distribution of raw outputs (..., P).
@@ -106,7 +125,7 @@ class Formula:
             for name, part, shape in zip(self.links, parts, shapes, strict=True)
         }
 
-    def parameters(self, columns: Array) -> list[Any]:
+    def parameters(self, columns: Tensor) -> list[Any]:
         """The parameters as `log_prob_and_grad` takes them, (rows,) each or (K, rows), of raw outputs (P, rows)."""
         functions: list[Any] = [link.value_and_slope for link in self.links.values()]
         if self.is_scalar:
@@ -118,7 +137,7 @@ class Formula:
             start += len(part)
         return result
 
-    def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Array]) -> list[Array]:
+    def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Tensor]) -> list[Tensor]:
         """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
         return [
             parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope
@@ -127,5 +146,6 @@ class Formula:
         ]
 
 
-def is_unbounded(constraint: constraints.Constraint) -> bool:
-    return constraint in (constraints.real, constraints.real_vector)
+def formula_of(key: str) -> Formula:
+    """The formula of that key, while it is alive."""
+    return _alive[key]

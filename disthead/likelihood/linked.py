@@ -145,13 +145,10 @@ class LinkedParameters:
         """The log-likelihoods (...) and, if `needs_grad`, their derivatives by the raw outputs (..., P)."""
         batch, event = raw.shape[:-1], self.formula.event_shape
         loc_scale = [] if self.loc_scale is None else self._loc_scale_of_rows(self.loc_scale)
-        is_leaf = self.raw.is_leaf
         if raw.ndim == 2 and y.shape == batch + event:
-            return fused_log_prob(self.formula, raw, y, loc_scale, needs_grad, is_leaf)
+            return fused_log_prob(self.formula, raw, y, loc_scale, needs_grad)
         rows, targets = raw.reshape(-1, raw.shape[-1]), y.expand(batch + event).reshape(-1, *event)
-        value, derivatives = fused_log_prob(
-            self.formula, rows, targets, loc_scale, needs_grad, is_leaf
-        )
+        value, derivatives = fused_log_prob(self.formula, rows, targets, loc_scale, needs_grad)
         return value.reshape(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
     def _loc_scale_of_rows(self, loc_scale: tuple[Tensor, Tensor]) -> list[Tensor]:

@@ -1,19 +1,31 @@
 from torch import Tensor
 
-OPERATIONS: str
 ANSWERS: str
+FORMULAS: str
 
 def understands(exchange: object, /) -> bool: ...
-def run(
+def log_prob(
     exchange: object,
-    in_double: bool,
-    steps: bytes,
-    places: int,
-    block: int,
+    likelihood: bytes,
     start: int,
     stop: int,
+    raw: Tensor,
+    y: Tensor,
+    loc: Tensor | None,
+    scale: Tensor | None,
+    value: Tensor,
+    slopes: Tensor | None,
     /,
-    *tensors: Tensor,
+) -> bool: ...
+def rank(
+    exchange: object,
+    start: int,
+    stop: int,
+    scores: Tensor,
+    orders: Tensor,
+    value: Tensor,
+    slopes: Tensor | None,
+    /,
 ) -> bool: ...
 def choose(
     exchange: object,
@@ -25,6 +37,5 @@ def choose(
     /,
     *slopes: Tensor,
 ) -> bool: ...
-def is_compiled(steps: bytes, /) -> bool: ...
 def multiply_rows(exchange: object, tensor: Tensor, factors: Tensor, /) -> bool: ...
 def answer(exchange: object, number: int, result: Tensor, /, *tensors: Tensor) -> bool: ...

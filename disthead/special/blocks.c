@@ -1,7 +1,6 @@
-/* Runs recorded operations on blocks of rows (`recording.py`).
-
-NumPy passes over memory once for each operation, and each of its calls costs a microsecond. Here one call works on all operations,
-block after block of a few hundred rows, whose intermediate results stay in the cache next to the core. */
+/* The library in C: log-likelihoods with their derivatives (`likelihood.h`, `vectors.h`, `rows.h`) and answers of distributions
+(`answers.h`) on blocks of rows, whose intermediate results stay in the cache next to the core. This file sees tensors' memory and calls
+the others. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -26,6 +25,12 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #define INDEPENDENT
 #endif
 
+#if defined(__GNUC__)
+#define UNROLLED _Pragma("GCC unroll 4")
+#else
+#define UNROLLED
+#endif
+
 /* One number of many, in any order. */
 #if defined(__GNUC__)
 #define REDUCED(pragma) _Pragma(pragma)
@@ -47,58 +52,15 @@ block after block of a few hundred rows, whose intermediate results stay in the 
 #endif
 #define LINE 64 /* bytes of a cache line */
 
-/* Operations on memory; functions that are quicker between limits; and those of numbers a, b and c of a row and constants k and l. */
-#define OF_MEMORY(X) X(LOAD) X(STORE) X(STORE_TWO) X(STORE_THREE) X(CHECK) X(CHECK_WHOLE)
-#define LIMITED(X) X(EXP, exp_, EXP_LEAST, -EXP_LEAST) X(LOG, log_, LEAST_NORMAL, LARGEST) X(LOG1P, log1p_, 0, LARGEST)
-#define OF_NUMBERS(X) \
-    X(FILL, k) \
-    X(NEGATIVE, -a) \
-    X(ABSOLUTE, a < 0 ? -a : a) \
-    X(SIGN, a != a ? a : (REAL)((a > 0) - (a < 0))) \
-    X(SQRT, SQUARE_ROOT(a)) \
-    X(ORDINARY_EXP, NAME(ordinary_exp_)(a)) \
-    X(ORDINARY_LOG, NAME(ordinary_log_)(a)) \
-    X(ORDINARY_LOG1P, NAME(ordinary_log1p_)(a)) \
-    X(SIN, NAME(turned)(a, 0)) \
-    X(COS, NAME(turned)(a, 1)) \
-    X(ADD, a + b) \
-    X(ADD_NUMBER, a + k) \
-    X(SUBTRACT, a - b) \
-    X(SUBTRACT_FROM_NUMBER, k - a) \
-    X(MULTIPLY, a * b) \
-    X(MULTIPLY_NUMBER, a * k) \
-    X(DIVIDE, a / b) \
-    X(DIVIDE_NUMBER, k / a) \
-    X(MAXIMUM, a > b || a != a ? a : b) /* what is no number stays so, as in NumPy */ \
-    X(MAXIMUM_NUMBER, a > k || a != a ? a : k) \
-    X(MINIMUM, a < b || a != a ? a : b) \
-    X(MINIMUM_NUMBER, a < k || a != a ? a : k) \
-    X(EQUAL, a == b) \
-    X(EQUAL_NUMBER, a == k) \
-    X(SELECT, a != 0 ? b : c) \
-    X(MULTIPLY_ADD, a * b + c) \
-    X(MULTIPLY_ADD_NUMBER, a * b + k) \
-    X(MULTIPLY_NUMBER_ADD, a * k + b) \
-    X(MULTIPLY_NUMBER_ADD_NUMBER, a * k + l) \
-    X(SUBTRACT_PRODUCT, c - a * b)
-#define OPERATIONS(X) OF_MEMORY(X) LIMITED(X) OF_NUMBERS(X)
-
-#define NAME_OF(name, ...) name,
-enum { OPERATIONS(NAME_OF) };
-
-/* out, a, b and c are places of a block each. Those of memory name the tensor and its column: LOAD in a and b, STORE, whose places are
-out, a and b, in c and d. */
 typedef struct {
-    int32_t operation, out, a, b, c, d;
-    double k, l;
-} Step;
-
-typedef struct {
-    char *start;
-    Py_ssize_t by_row, by_column, columns, lines; /* lines of the cache that a step asks for */
+    char *start; /* NULL where there is no such tensor */
+    Py_ssize_t by_row, by_column, columns;
     char type, is_number;
 } Memory;
 
+#define BLOCK 256   /* rows that are worked on at once */
+#define VECTORS 64  /* of them, where a row has many numbers that depend on each other */
+#define RANKED 64
 #define LANES 16     /* numbers of a vector, or of some */
 #define CHOICES 1024 /* logits that are worked on at once, where a row has no more */
 #define STRETCH 256  /* of them, while which as many of the next rows arrive */
@@ -111,70 +73,49 @@ typedef struct {
     Py_ssize_t classes;
 } Choice;
 
-/* Ask for a part of the memory of the rows from `start` on, which come next: while all steps work it arrives, and nobody waits. */
-INLINE void fetch(const Memory *memory, int tensors, Py_ssize_t start, Py_ssize_t part) {
-    for (const Memory *one = memory; one < memory + tensors; one++) {
-        const char *from = one->start + start * one->by_row + part * one->lines * LINE;
-        const Py_ssize_t columns = one->by_column > one->by_row ? one->columns : 1; /* others lie in the same lines */
-        for (Py_ssize_t column = 0; column < columns; column++, from += one->by_column)
-            for (Py_ssize_t line = 0; line < one->lines; line++) FETCH(from + line * LINE);
-    }
-}
+typedef struct {
+    Memory scores, orders, value, slopes;
+    Py_ssize_t items;
+} Rankings;
 
-/* double comes first: `turned` of either precision reads the bits of doubles. */
-#define REAL double
-#define UINT uint64_t
-#define MANTISSA 52
-#define BIAS 1023ull
-#define ROUND 6755399441055744.0
-#define LARGEST 1.7976931348623157e308
-#define LEAST_NORMAL 2.2250738585072014e-308
-#define SCALE_UP 4503599627370496.0
-#define SCALE_UP_POWER 52
-#define HALF_ROOT 0x3fe6a09e667f3bcdull
-#define LOG_TWO_HIGH 0x1.62e42feep-1
-#define LOG_TWO_LOW 0x1.a39ef35793c76p-33
-#define EXP_LEAST -708.0
-#define EXP_MOST 709.0
-#define SQUARE_ROOT sqrt
-/* exp(r) - 1 to 2e-17. */
-#define EXPM1_OF(r) \
-    (r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * (0.008333333333330065 \
-    + r * (0.0013888888917196719 + r * (0.00019841269863040545 + r * (2.4801521322368692e-5 + r * (2.7557268480310024e-6 \
-    + r * (2.7620075879983367e-7 + r * 2.5100375832561234e-8)))))))))))
-/* log(1 + f) - f + h by 2 artanh(s) for s = f / (2 + f), to 5e-18 of it. */
-#define LOG_OF(f, h) \
-    REAL s = f / (2 + f), t = s * s; \
-    REAL rest = s * (h + t * (0.666666666666667 + t * (0.39999999999899505 + t * (0.28571428625975487 + t * (0.2222221113479508 \
-        + t * (0.18182889125261723 + t * (0.15331721600556042 + t * 0.14616449685043406)))))));
-#include "blocks.h"
+/* What `likelihood/kernels.py` says of a likelihood: the formula and the links of its parameters; `components` of a mixture (0 without),
+classes, or coordinates of a vector. */
+enum { SCALAR, CLASSES, VECTOR };
+enum { REALS, POSITIVES, COUNTS }; /* the targets of a formula */
+enum { IDENTITY, CONSTANT, GIVEN, EXPONENTIAL, SOFTPLUS, DIRECTION };
+#define MOST_PARAMETERS 4
 
-#define REAL float
-#define UINT uint32_t
-#define MANTISSA 23
-#define BIAS 127u
-#define ROUND 12582912.0f
-#define LARGEST 3.4028234663852886e38f
-#define LEAST_NORMAL 1.1754943508222875e-38f
-#define SCALE_UP 8388608.0f
-#define SCALE_UP_POWER 23
-#define HALF_ROOT 0x3f3504f3u
-#define LOG_TWO_HIGH 0.693359375f
-#define LOG_TWO_LOW -2.1219444005469058e-4f
-#define EXP_LEAST -87.0f
-#define EXP_MOST 88.0f
-#define SQUARE_ROOT sqrtf
-/* To 3e-9. */
-#define EXPM1_OF(r) \
-    (r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f + r * 0.001381461f))))))
-/* To 6e-9, without a division. */
-#define LOG_OF(f, h) \
-    REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f + f * (-0.16623357f + f * (0.14201762f \
-        + f * (-0.13160194f + f * (0.1276155f + f * -0.0763443f)))))));
-#include "blocks.h"
-#include "compiled.h"
+typedef struct {
+    int32_t kind, columns;         /* of raw outputs */
+    double lower, number, other;   /* what is added; the constant value, and its logarithm or, of a direction, cosine and sine */
+    double least, greatest;        /* between which single precision does */
+} Link;
 
-#define MOST_TENSORS 8
+typedef struct {
+    int32_t kind, formula, parameters, components, is_whole, is_angle, has_support, is_double;
+    double least, greatest, harmless; /* the ends of the support, and a number within */
+    double fast_least, fast_greatest; /* between which single precision does */
+    Link links[MOST_PARAMETERS];
+} Likelihood;
+
+typedef struct { Memory raw, y, loc, scale, value, slopes; } Memories;
+
+/* likelihood, rows, raw outputs, y and what is left of it, logarithm of the unit, values, slopes (or NULL) -> rows that were done */
+typedef Py_ssize_t (*Fused)(const Likelihood *, Py_ssize_t, const float *, const float *, const float *, float, float *, float *);
+
+/* double comes first: single precision falls back to it. */
+#define IS_SINGLE 0
+#include "precision.h"
+#include "elementary.h"
+#include "rows.h"
+#include "likelihood.h"
+#include "vectors.h"
+#undef IS_SINGLE
+#define IS_SINGLE 1
+#include "precision.h"
+#include "elementary.h"
+#include "rows.h"
+#include "likelihood.h"
 
 /* What torch says of a tensor and where it says so: the part that is used here of DLPack's table of functions (dlpack.h, from version 1.3). */
 typedef struct {
@@ -219,90 +160,97 @@ static int described(const Exchange *exchange, PyObject *object, Tensor *tensor,
     return tensor->data != NULL || is_empty; /* some tensors only pass themselves off as such */
 }
 
-/* Whether all that is loaded and stored is there. */
-static int within(const Step *steps, Py_ssize_t count, const Tensor *tensors, const Memory *memory, int tensors_given) {
-    for (int place = 1; place < tensors_given; place++)
-        if (tensors[place].dimensions && tensors[place].shape[0] != tensors[0].shape[0]) return 0;
-    for (const Step *step = steps; step < steps + count; step++) {
-        if (step->operation == LOAD && (step->a >= tensors_given || step->b >= memory[step->a].columns)) return 0;
-        const int stored = step->operation - STORE;
-        if (stored >= 0 && stored < 3
-            && (step->c >= tensors_given || step->d + stored >= memory[step->c].columns || memory[step->c].is_number)) return 0;
-    }
-    return 1;
+/* Working memory that begins at a line of the cache, and what to free. */
+static void *working_memory(size_t size, void **held) {
+    *held = malloc(size + LINE);
+    return *held == NULL ? NULL : (char *)*held + LINE - (uintptr_t)*held % LINE;
 }
 
-/* The compiled program with these steps, or NULL. */
-static const Compiled *compiled_of(const Step *steps, Py_ssize_t count) {
-    const Compiled *one = compiled, *end = compiled + sizeof compiled / sizeof *compiled;
-    while (one < end && (one->count != count || memcmp(one->steps, steps, (size_t)count * sizeof(Step)) != 0)) one++;
-    return one < end ? one : NULL;
+static PyObject *refused(void) {
+    PyErr_SetString(PyExc_ValueError, "the tensors have other rows or columns than the likelihood");
+    return NULL;
 }
 
-/* Whether it went through on these four tensors. */
-static int went_at_once(const Compiled *program, const Memory *memory, Py_ssize_t rows) {
-    char *starts[4];
-    for (int place = 0; place < 4; place++) {
-        const Memory *one = memory + place;
-        const Py_ssize_t columns = program->columns[place], size = sizeof(float);
-        if (one->type != 'f' || one->columns != columns || one->by_row != columns * size || (columns > 1 && one->by_column != size)) return 0;
-        starts[place] = one->start;
-    }
-    return program->at_once(starts, rows);
+/* Whether a tensor has one number for each of so many rows, or so many columns of them. */
+static int fits(const Tensor *tensor, const Memory *memory, int64_t rows, Py_ssize_t columns) {
+    return tensor->dimensions >= 1 && tensor->shape[0] == rows && memory->columns == columns;
 }
 
-static int worked(
-    int in_double, const Step *steps, Py_ssize_t count, Memory *memory, int tensors, Py_ssize_t rows, Py_ssize_t places, Py_ssize_t block) {
-    char *held = malloc((size_t)(places * block) * (in_double ? sizeof(double) : sizeof(float)) + LINE);
-    if (held == NULL) return 0;
-    char *space = held + LINE - (uintptr_t)held % LINE;
-    for (int place = 0; count && place < tensors; place++)
-        memory[place].lines = (block * memory[place].by_row / LINE + count) / count;
-    const int fine = (in_double ? run_double : run_float)(steps, count, memory, tensors, rows, space, block);
-    free(held);
-    return fine;
-}
-
-static PyObject *run(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+static PyObject *log_prob(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     (void)module;
-    const int tensors_given = (int)given - 7;
-    if (tensors_given < 1 || tensors_given > MOST_TENSORS) {
-        PyErr_SetString(PyExc_TypeError, "run(exchange, in_double, steps, places, block, start, stop, *tensors) takes 1 to 8 tensors");
+    if (given != 10) {
+        PyErr_SetString(PyExc_TypeError, "log_prob(exchange, likelihood, start, stop, raw, y, loc, scale, value, slopes) takes 10 arguments");
         return NULL;
     }
     const Exchange *exchange = exchange_of(arguments[0]);
-    const int in_double = PyObject_IsTrue(arguments[1]);
     char *bytes = NULL;
     Py_ssize_t length = 0;
-    if (exchange == NULL || PyBytes_AsStringAndSize(arguments[2], &bytes, &length) < 0) return NULL;
-    const Step *steps = (const Step *)(const void *)bytes;
-    const Py_ssize_t count = length / (Py_ssize_t)sizeof(Step), places = PyLong_AsSsize_t(arguments[3]);
-    const Py_ssize_t block = PyLong_AsSsize_t(arguments[4]), start = PyLong_AsSsize_t(arguments[5]), stop = PyLong_AsSsize_t(arguments[6]);
+    if (exchange == NULL || PyBytes_AsStringAndSize(arguments[1], &bytes, &length) < 0) return NULL;
+    const Py_ssize_t start = PyLong_AsSsize_t(arguments[2]), stop = PyLong_AsSsize_t(arguments[3]);
     if (PyErr_Occurred()) return NULL;
-    Tensor tensors[MOST_TENSORS];
-    Memory memory[MOST_TENSORS];
-    for (int place = 0; place < tensors_given; place++) {
-        if (!described(exchange, arguments[7 + place], &tensors[place], &memory[place])) Py_RETURN_FALSE;
-        memory[place].start += start * memory[place].by_row;
+    Likelihood it;
+    if (length != (Py_ssize_t)sizeof it) return refused();
+    memcpy(&it, bytes, sizeof it);
+    Tensor tensors[6];
+    Memories memories = {{NULL}};
+    Memory *memory = &memories.raw;
+    for (int place = 0; place < 6; place++) {
+        if (arguments[4 + place] == Py_None) continue;
+        if (!described(exchange, arguments[4 + place], &tensors[place], &memory[place])) Py_RETURN_FALSE;
     }
-    if (tensors[0].dimensions == 0 || start < 0 || stop > tensors[0].shape[0] || !within(steps, count, tensors, memory, tensors_given)) {
-        PyErr_SetString(PyExc_ValueError, "the tensors have other rows or columns than the program");
-        return NULL;
-    }
+    const int has_loc_scale = arguments[6] != Py_None, needs_grad = arguments[9] != Py_None;
+    if (arguments[4] == Py_None || arguments[5] == Py_None || arguments[8] == Py_None || (arguments[7] != Py_None) != has_loc_scale) return refused();
+    const Py_ssize_t each = it.kind == SCALAR && it.components ? it.components : 1, numbers = it.kind == VECTOR ? it.components : 1;
+    Py_ssize_t width = it.kind == VECTOR ? numbers * (numbers + 3) / 2 : it.components, raws = 0;
+    for (int place = 0; it.kind == SCALAR && place < it.parameters; place++) raws += it.links[place].columns;
+    width += raws * each;
+    const int64_t rows = tensors[0].dimensions ? tensors[0].shape[0] : -1;
+    int fine = start >= 0 && stop <= rows && fits(&tensors[0], &memories.raw, rows, width) && fits(&tensors[1], &memories.y, rows, numbers)
+        && fits(&tensors[4], &memories.value, rows, 1) && memories.value.type != 'q';
+    if (needs_grad) fine &= fits(&tensors[5], &memories.slopes, rows, width) && memories.slopes.type != 'q';
+    for (int place = 2; has_loc_scale && place < 4; place++) fine &= memory[place].is_number || fits(&tensors[place], &memory[place], rows, 1);
+    if (!fine || memories.raw.type == 'q') return refused();
+    void *held, *space;
+    const size_t columns = (size_t)(it.kind == VECTOR ? width + 3 * numbers : (3 + 2 * MOST_PARAMETERS) * it.components);
+    space = working_memory(columns * (it.kind == VECTOR ? VECTORS : BLOCK) * sizeof(double), &held);
+    if (space == NULL) return PyErr_NoMemory();
     PyThreadState *others = stop - start > 4096 ? PyEval_SaveThread() : NULL; /* for a few rows not worth it */
-    const Compiled *program = in_double || tensors_given != 4 ? NULL : compiled_of(steps, count);
-    const int fine = (program != NULL && went_at_once(program, memory, stop - start))
-        || worked(in_double, steps, count, memory, tensors_given, stop - start, places, block);
+    if (rows && it.kind == VECTOR) vectors(&it, &memories, start, stop, space);
+    else if (rows) (it.is_double || memories.raw.type == 'd' ? likelihood_double : likelihood_float)(&it, &memories, start, stop, space);
     if (others != NULL) PyEval_RestoreThread(others);
-    return PyBool_FromLong(fine);
+    free(held);
+    Py_RETURN_TRUE;
 }
 
-static PyObject *is_compiled(PyObject *module, PyObject *bytes) {
+static PyObject *rank(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     (void)module;
-    char *steps = NULL;
-    Py_ssize_t length = 0;
-    if (PyBytes_AsStringAndSize(bytes, &steps, &length) < 0) return NULL;
-    return PyBool_FromLong(compiled_of((const Step *)(const void *)steps, length / (Py_ssize_t)sizeof(Step)) != NULL);
+    if (given != 7) {
+        PyErr_SetString(PyExc_TypeError, "rank(exchange, start, stop, scores, orders, value, slopes) takes 7 arguments");
+        return NULL;
+    }
+    const Exchange *exchange = exchange_of(arguments[0]);
+    if (exchange == NULL) return NULL;
+    const Py_ssize_t start = PyLong_AsSsize_t(arguments[1]), stop = PyLong_AsSsize_t(arguments[2]);
+    if (PyErr_Occurred()) return NULL;
+    Tensor tensors[4];
+    Rankings it = {{NULL}};
+    Memory *memory = &it.scores;
+    const int count = arguments[6] == Py_None ? 3 : 4;
+    for (int place = 0; place < count; place++)
+        if (!described(exchange, arguments[3 + place], &tensors[place], &memory[place])) Py_RETURN_FALSE;
+    it.items = it.scores.columns;
+    const int64_t rows = tensors[0].dimensions == 2 ? tensors[0].shape[0] : -1;
+    int fine = start >= 0 && stop <= rows && it.scores.type != 'q' && it.orders.type == 'q';
+    for (int place = 1; place < count; place++)
+        fine &= fits(&tensors[place], &memory[place], rows, place == 2 ? 1 : it.items) && (place == 1 || memory[place].type != 'q');
+    if (!fine) return refused();
+    void *held, *space = working_memory((size_t)it.items * 2 * RANKED * sizeof(double), &held);
+    if (space == NULL) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    fine = (it.scores.type == 'd' ? rank_double : rank_float)(&it, start, stop, space);
+    Py_END_ALLOW_THREADS
+    free(held);
+    return PyBool_FromLong(fine);
 }
 
 static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
@@ -382,10 +330,11 @@ static PyObject *understands(PyObject *module, PyObject *capsule) {
 }
 
 static PyMethodDef methods[] = {
-    {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL,
-     "run(exchange, in_double, steps, places, block, start, stop, *tensors): work on rows from start to stop; False where a check failed or "
-     "a tensor is of another type."},
-    {"is_compiled", (PyCFunction)is_compiled, METH_O, "is_compiled(steps): whether a program with these steps, in single precision, is one loop."},
+    {"log_prob", (PyCFunction)(void (*)(void))log_prob, METH_FASTCALL,
+     "log_prob(exchange, likelihood, start, stop, raw, y, loc, scale, value, slopes): log-likelihoods and, unless slopes are None, derivatives "
+     "by the raw outputs, of rows from start to stop; False for a tensor of another type."},
+    {"rank", (PyCFunction)(void (*)(void))rank, METH_FASTCALL,
+     "rank(exchange, start, stop, scores, orders, value, slopes): the same of whole rankings; False also where scores are too far apart."},
     {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
      "multiply_rows(exchange, tensor, factors): each row of (rows, columns) times its factor, in place; False for other shapes or types."},
     {"choose", (PyCFunction)(void (*)(void))choose, METH_FASTCALL,
@@ -400,7 +349,7 @@ static PyMethodDef methods[] = {
 
 static int named(PyObject *module) {
 #define TEXT_OF(name, ...) #name " "
-    if (PyModule_AddStringConstant(module, "OPERATIONS", OPERATIONS(TEXT_OF)) < 0) return -1;
+    if (PyModule_AddStringConstant(module, "FORMULAS", FORMULAS(TEXT_OF)) < 0) return -1;
     return PyModule_AddStringConstant(module, "ANSWERS", ANSWERS(TEXT_OF));
 }
 

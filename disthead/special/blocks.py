@@ -2,8 +2,8 @@
 
 Its functions work on tensors in the memory of the host and say True, or False where others have to:
 for tensors that are of no kind they know, numbers outside their limits, and where there is no
-library. What they wrote then is of no use. `run` and `choose` raise ValueError for tensors whose
-rows or columns do not fit together.
+library. What they wrote then is of no use. `log_prob`, `rank` and `choose` raise ValueError for
+tensors whose rows or columns do not fit together.
 """
 
 import functools
@@ -19,22 +19,26 @@ except ImportError:
 __all__ = [
     "ANSWERS",
     "AVAILABLE",
-    "OPERATIONS",
+    "FORMULAS",
     "answer",
     "choose",
-    "is_compiled",
+    "log_prob",
     "multiply_rows",
-    "run",
+    "rank",
 ]
 
 # By this table of functions (torch has it from 2.10 on) the library sees the memory of tensors
 # without arrays of NumPy, which take longer to make than its work takes.
 _EXCHANGE = getattr(Tensor, "__dlpack_c_exchange_api__", None)
 AVAILABLE = _blocks is not None and _blocks.understands(_EXCHANGE)
-OPERATIONS: list[str] = _blocks.OPERATIONS.split() if AVAILABLE else []
-ANSWERS: dict[str, int] = (
-    {name: number for number, name in enumerate(_blocks.ANSWERS.split())} if AVAILABLE else {}
-)
+
+
+def _numbered(name: str) -> dict[str, int]:
+    names = getattr(_blocks, name).split() if AVAILABLE else ()
+    return {name: number for number, name in enumerate(names)}
+
+
+FORMULAS, ANSWERS = _numbered("FORMULAS"), _numbered("ANSWERS")
 
 
 def _function(name: str) -> Callable[..., bool]:
@@ -45,15 +49,15 @@ def _function(name: str) -> Callable[..., bool]:
     )
 
 
-# run(in_double, steps, places, block, start, stop, *tensors): the steps of a `Program` on rows from
-# `start` to `stop`.
-run = _function("run")
+# log_prob(likelihood, start, stop, raw, y, loc, scale, value, slopes): log-likelihoods (rows,) and
+# derivatives by the raw outputs (rows, P), None where nobody asks for them, of rows from `start` to
+# `stop`; loc and scale of the targets' unit, numbers or (rows,), may be None. The likelihood is
+# what `likelihood/kernels.py` makes of a formula, one of FORMULAS.
+log_prob = _function("log_prob")
 
-
-def is_compiled(steps: bytes) -> bool:
-    """Whether a program of these steps in single precision is one loop, where its tensors lie in one piece (`compiled.h`)."""
-    return AVAILABLE and _blocks.is_compiled(steps)
-
+# rank(start, stop, scores, orders, value, slopes): the same of whole rankings (rows, K) by scores
+# (rows, K); False also for scores that are too far apart.
+rank = _function("rank")
 
 # multiply_rows(tensor, factors): each row of (rows, columns) times its factor, in place.
 multiply_rows = _function("multiply_rows")
