@@ -15,6 +15,7 @@ from torch import Tensor
 
 from disthead.distributions.components import rows_of
 from disthead.special import student_t_cdf
+from disthead.special.fast import Positive
 
 __all__ = [
     "ABOVE",
