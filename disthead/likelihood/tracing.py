@@ -262,7 +262,7 @@ class _Recorder:
             if step.result in needed:
                 needed.update(x for x in step.operands if isinstance(x, str))
         names: dict[Operand, str] = {}
-        steps = []
+        steps: list[Step] = []
         for step in self._steps.values():
             if step.result in needed:
                 operands = tuple(names.get(x, x) for x in step.operands)
