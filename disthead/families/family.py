@@ -230,9 +230,9 @@ class Family(ABC):
     @property
     def _own_log_prob_and_grad(self) -> Any:
         """`log_prob_and_grad`, and that of the distribution itself where nobody has another: kernels know it by its name."""
-        own = type(self).log_prob_and_grad is Family.log_prob_and_grad and self.distribution_class
-        kind: Any = self.distribution_class
-        return kind.log_prob_and_grad if own else self.log_prob_and_grad
+        if type(self).log_prob_and_grad is not Family.log_prob_and_grad:
+            return self.log_prob_and_grad
+        return getattr(self.distribution_class, "log_prob_and_grad", self.log_prob_and_grad)
 
     def raw_shape(self, name: str, link: Link | None = None) -> tuple[int, ...]:
         """The shape of the raw outputs behind one parameter of one distribution."""
