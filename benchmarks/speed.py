@@ -1,7 +1,7 @@
 """How fast is a training step's loss? Ratios to other libraries, measured in one alternating run.
 
     python -m benchmarks.speed [--rows 1024 1000000] [--families normal gamma] [--seconds 2]
-    [--threads 1] [--compiled] [--out FILE]
+    [--threads 1] [--without-gradients] [--compiled] [--out FILE]
 
 Each round runs, one after the other and on the same raw outputs and targets, the mean negative
 log-likelihood, forward and backward, as often as takes a few milliseconds: of torch.distributions
@@ -142,6 +142,56 @@ CASES: dict[str, _Row] = {
 }
 
 
+def _in_units(name: str) -> _Row:
+    """With targets in a unit of their own, as `disthead fit` trains."""
+    loc, scale = 3.0, 2.5
+
+    def peer(d: Any, raw: Tensor) -> td.Distribution:
+        change = d.transforms.AffineTransform(loc, scale)
+        return d.TransformedDistribution(CASES[name][3](d, raw), [change])
+
+    family, options, width, _, _ = CASES[name]
+    units = options | {"units": (loc, scale)}
+    return (
+        family,
+        units,
+        width,
+        peer,
+        lambda *shape, generator: loc + scale * torch.randn(*shape, generator=generator),
+    )
+
+
+CASES |= {
+    "normal of scale 20": CASES["normal"],
+    "poisson to 1,000": CASES["poisson"],
+    "negative_binomial to 10,000": CASES["negative_binomial"],
+    "normal in units": _in_units("normal"),
+    "student_t in units": _in_units("student_t"),
+}
+
+
+def _scale_of_20(raw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return raw + torch.tensor([0.0, 20.0]), 20 * torch.randn(len(raw), generator=generator)
+
+
+def _rates_to_1000(raw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    rate = 1000 * torch.rand(raw.shape, generator=generator)
+    return rate, torch.poisson(rate[:, 0], generator=generator)
+
+
+def _counts_to_10000(raw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    mean = 10 ** (4 * torch.rand(len(raw), generator=generator))
+    logits = mean.log() - softplus(raw[:, 0]).log()
+    y = torch.poisson(mean, generator=generator).clamp(max=10_000)
+    return torch.stack([raw[:, 0], logits], 1), y
+
+
+# name -> raw outputs and targets that others than the usual ones are
+_WIDE: dict[str, Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]] = {
+    "normal of scale 20": _scale_of_20,
+    "poisson to 1,000": _rates_to_1000,
+    "negative_binomial to 10,000": _counts_to_10000,
+}
 _TURN = 0.003  # seconds
 
 
@@ -233,18 +283,25 @@ def _time(loss: Callable[[], Tensor], raw: Tensor, calls: int) -> float:
     start = time.process_time()
     for _ in range(calls):
         raw.grad = None
-        loss().backward()
+        value = loss()
+        if raw.requires_grad:
+            value.backward()
     return (time.process_time() - start) / calls
 
 
-def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dict[str, float]:
+def measure(
+    name: str, rows: int, seconds: float, compiled: bool = False, gradients: bool = True
+) -> dict[str, float]:
     """The speed relative to each peer, and under `copies` the time in copies of the raw outputs and
     targets.
     """
     family, options, width, peer, kind = CASES[name]
     generator = torch.Generator().manual_seed(0)
-    raw = torch.randn(rows, width, generator=generator).requires_grad_()
+    raw = torch.randn(rows, width, generator=generator)
     y = _targets(kind, rows, generator)
+    if name in _WIDE:
+        raw, y = _WIDE[name](raw, generator)
+    raw.requires_grad_(gradients)
     makes = {
         "torch.distributions": partial(peer, td),
         "Pyro": partial(peer, pyro),
@@ -296,9 +353,15 @@ def measure(name: str, rows: int, seconds: float, compiled: bool = False) -> dic
 
 
 def _ours(
-    name: str, fixed: dict[str, float] | None = None, **options
+    name: str,
+    fixed: dict[str, float] | None = None,
+    units: tuple[float, float] | None = None,
+    **options,
 ) -> Callable[[Tensor], td.Distribution]:
     family = dh.get_family(name, **options)
+    if units is not None:
+        loc, scale = map(torch.tensor, units)
+        return lambda raw: family.from_raw(raw).affine(loc, scale)
     if fixed is None:
         return family.from_raw
     links = {
@@ -337,6 +400,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each cell")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--without-gradients", action="store_true", help="values alone")
     parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
     parser.add_argument("--out", type=Path, help="a Markdown file")
     arguments = parser.parse_args()
@@ -367,7 +431,9 @@ def main() -> None:
             # more than the machine holds
             if rows * width * (width if "plackett" in name else 1) > 2e8:
                 continue
-            found = measure(name, rows, arguments.seconds, arguments.compiled)
+            found = measure(
+                name, rows, arguments.seconds, arguments.compiled, not arguments.without_gradients
+            )
             cells = [f"{found[peer]:.1f}" if peer in found else "" for peer in peers]
             lines.append(f"| {name} | {rows:,} | {' | '.join(cells)} | {found['copies']:.0f} |")
             print(lines[-1], flush=True)

@@ -39,7 +39,9 @@ from disthead.families.mixture import Mixture as Mixture
 from disthead.families.mixture_family import MixtureFamily as MixtureFamily
 from disthead.families.mixture_family import NormalMixtureFamily as NormalMixtureFamily
 from disthead.families.multivariate_normal import MultivariateNormal as MultivariateNormal
-from disthead.families.multivariate_normal import MultivariateNormalFamily as MultivariateNormalFamily
+from disthead.families.multivariate_normal import (
+    MultivariateNormalFamily as MultivariateNormalFamily,
+)
 from disthead.families.negative_binomial import MeanNegativeBinomial as MeanNegativeBinomial
 from disthead.families.negative_binomial import NegativeBinomial as NegativeBinomial
 from disthead.families.negative_binomial import NegativeBinomialFamily as NegativeBinomialFamily

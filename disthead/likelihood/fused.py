@@ -50,7 +50,7 @@ def fused_log_prob(
 
     def chunk(start: int, stop: int) -> None:
         if kernel is None or not blocks.log_prob(kernel, start, stop, *inputs, value, slopes):
-            of_chunk(formula, slice(start, stop), *inputs[:2], loc_scale, value, slopes)
+            of_chunk(formula, slice(start, stop), inputs[0], inputs[1], loc_scale, value, slopes)
 
     if 0 < raw.numel() <= CHUNK_ELEMENTS:
         chunk(0, len(raw))
@@ -66,7 +66,7 @@ def _takes_triton(raw: Tensor) -> bool:
 
 def _tensors(
     raw: Tensor, y: Tensor, loc_scale: Sequence[Tensor], needs_grad: bool
-) -> tuple[Tensor, Tensor | None, list[Tensor | None]]:
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor, Tensor | None, Tensor | None]]:
     """Memory for values and slopes, and what kernels take."""
     dtype = torch.float64 if raw.dtype == torch.float64 else torch.float32
     in_double = y.dtype == torch.float64
@@ -75,7 +75,7 @@ def _tensors(
     if not (y.is_floating_point() or y.dtype == torch.int64):
         y = y.long()
     loc, scale = map(materialise, loc_scale) if loc_scale else (None, None)
-    return value, slopes, [materialise(raw), materialise(y), loc, scale]
+    return value, slopes, (materialise(raw), materialise(y), loc, scale)
 
 
 # In a graph the kernel is one operator, with derivatives.

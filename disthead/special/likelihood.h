@@ -242,12 +242,15 @@ static void exact_targets(const Memories *memory, Py_ssize_t start, Py_ssize_t r
     load_double(&memory->y, start, rows, 0, y);
     if (memory->loc.start == NULL) return;
     double loc[BLOCK], scale[BLOCK];
-    load_double(&memory->loc, start, rows, 0, loc);
-    load_double(&memory->scale, start, rows, 0, scale);
-    if (memory->scale.by_row) EACH_ROW y[i] = (y[i] - loc[i]) / scale[i];
-    else {
-        const double inverse = 1 / scale[0]; /* off by as little as the quotient is */
-        EACH_ROW y[i] = (y[i] - loc[i]) * inverse;
+    if (memory->loc.by_row || memory->scale.by_row) {
+        load_double(&memory->loc, start, rows, 0, loc);
+        load_double(&memory->scale, start, rows, 0, scale);
+        EACH_ROW y[i] = (y[i] - loc[i]) / scale[i];
+    } else {
+        load_double(&memory->loc, start, 1, 0, loc);
+        load_double(&memory->scale, start, 1, 0, scale);
+        const double first = loc[0], inverse = 1 / scale[0]; /* off by as little as the quotient is */
+        EACH_ROW y[i] = (y[i] - first) * inverse;
     }
 }
 
