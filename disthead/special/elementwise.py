@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import torch
+from torch._C._functorch import TransformType
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters as interpreters
 
 __all__ = ["Elementwise"]
 
@@ -38,7 +40,17 @@ class Elementwise(torch.autograd.Function):
 
     @classmethod
     def jvp(cls, ctx, *tangents):
-        """The tangent of the output: the sum of tangents times derivatives."""
+        """The tangent of the output: the sum of tangents times derivatives.
+
+        Raises:
+            RuntimeError: in forward mode within forward mode, for which torch leaves the inner
+                derivatives without tangents.
+        """
+        if sum(level.key() == TransformType.Jvp for level in interpreters()) > 1:
+            raise RuntimeError(
+                "second derivatives by forward mode within forward mode are not available: take "
+                "torch.func.hessian, forward mode of reverse mode."
+            )
         ones = torch.ones_like(next(tangent for tangent in tangents if tangent is not None))
         slopes = cls.backward(ctx, ones)
         slopes = slopes if isinstance(slopes, tuple) else (slopes,)
