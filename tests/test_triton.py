@@ -382,14 +382,16 @@ import disthead as dh
 from disthead.likelihood.triton_kernels import _compiled
 from disthead.likelihood.triton_printer import kernel_source
 
-POINTERS = ("y_at", "loc_at", "scale_at", "value_at", "slopes_at")
+POINTERS = ("loc_at", "scale_at", "value_at", "slopes_at")
 NUMBERS = ("total", "raw_row", "raw_column", "y_row", "loc_row", "scale_row")
 for name in sys.argv[1:]:
     function = _compiled(kernel_source(dh.get_family(name).formula()))
-    for units, raw in ((0, "*fp32"), (1, "*bf16"), (2, "*fp32")):
-        choices = dict(UNITS=units, IS_EXACT=units == 0, IS_DENSE=True, NEEDS_GRAD=True)
-        choices |= dict(BLOCK=512, PART=128)
-        signature = {"raw_at": raw} | dict.fromkeys(POINTERS, "*fp32")
+    for units, raw, y in (
+        (0, "*fp32", "*fp32"), (0, "*fp16", "*i64"), (1, "*bf16", "*u8"), (2, "*fp32", "*fp64"),
+    ):
+        choices = dict(UNITS=units, IS_EXACT=units == 0, IS_DENSE=units < 2)
+        choices |= dict(NEEDS_GRAD=units != 1, BLOCK=512, PART=128)
+        signature = {"raw_at": raw, "y_at": y} | dict.fromkeys(POINTERS, "*fp32")
         signature |= dict.fromkeys(NUMBERS, "i32") | dict.fromkeys(choices, "constexpr")
         source = ASTSource(function, signature=signature, constexprs=choices)
         options = {"num_warps": 4, "enable_fp_fusion": True}
