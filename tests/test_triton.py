@@ -177,7 +177,7 @@ def test_a_narrow_density_sees_every_digit_of_a_target():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_far_out(name):
-    """Parameters of 20 and a million, and tiny ones; counts of ten thousand, targets in the tails."""
+    """Parameters of 20, a million and tiny ones; counts of ten thousand, targets in the tails."""
     family, raw, y = example(name, 24)
     raw = raw + torch.tensor([0.0, 20.0, 1e6, -60.0, -300.0, 95.0]).repeat(4).unsqueeze(-1)
     far = torch.tensor([1.0, 1e4, 1e-30, 1e20]).repeat_interleave(6)
@@ -255,7 +255,7 @@ def test_a_formula_that_asks_for_numbers_has_no_kernel():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_and_its_gradient_launch_six_kernels(name, calls, monkeypatch):
-    """One is the log-likelihood, two its mean, and three the gradient: ones, their mean, and the product."""
+    """One is the log-likelihood, two are its mean, three the gradient: ones, their mean, products."""
 
     def launch(self, raw, y, loc_scale, needs_grad):
         calls.number += 1
