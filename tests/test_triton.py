@@ -255,7 +255,7 @@ def test_a_formula_that_asks_for_numbers_has_no_kernel():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_and_its_gradient_launch_six_kernels(name, calls, monkeypatch):
-    """One is the log-likelihood, two are its mean, three the gradient: ones, their mean, products."""
+    """One is the log-likelihood, two are its mean, three the gradient: ones, mean, products."""
 
     def launch(self, raw, y, loc_scale, needs_grad):
         calls.number += 1
