@@ -2,9 +2,9 @@
 
 `triton_printer.py` prints the kernel of a formula, `kernel_of` keeps it. Graphs of torch.compile
 and torch.export have it as the operator `disthead::log_prob_and_grad`, one node, and no tensor of
-theirs is in double precision. Only tensors on a GPU lead here (`fused.py`), so that nobody else imports Triton;
-with `TRITON_INTERPRET=1` it runs the same kernels on a CPU, one operation after the other, which is
-for tests.
+theirs is in double precision. Only tensors on a GPU lead here (`fused.py`), so that nobody else
+imports Triton; with `TRITON_INTERPRET=1` it runs the same kernels on a CPU, one operation after the
+other, which is for tests.
 """
 
 import contextlib
