@@ -177,7 +177,7 @@ def test_a_narrow_density_sees_every_digit_of_a_target():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_far_out(name):
-    """Parameters of 20 and a million, and tiny ones; counts of ten thousand, targets in the tails."""
+    """Parameters of 20, a million and tiny ones; counts of ten thousand, targets in the tails."""
     family, raw, y = example(name, 24)
     raw = raw + torch.tensor([0.0, 20.0, 1e6, -60.0, -300.0, 95.0]).repeat(4).unsqueeze(-1)
     far = torch.tensor([1.0, 1e4, 1e-30, 1e20]).repeat_interleave(6)
@@ -255,7 +255,7 @@ def test_a_formula_that_asks_for_numbers_has_no_kernel():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_and_its_gradient_launch_six_kernels(name, calls, monkeypatch):
-    """One is the log-likelihood, two its mean, and three the gradient: ones, their mean, and the product."""
+    """One is the log-likelihood, two are its mean, three the gradient: ones, mean, products."""
 
     def launch(self, raw, y, loc_scale, needs_grad):
         calls.number += 1
@@ -382,14 +382,16 @@ import disthead as dh
 from disthead.likelihood.triton_kernels import _compiled
 from disthead.likelihood.triton_printer import kernel_source
 
-POINTERS = ("y_at", "loc_at", "scale_at", "value_at", "slopes_at")
+POINTERS = ("loc_at", "scale_at", "value_at", "slopes_at")
 NUMBERS = ("total", "raw_row", "raw_column", "y_row", "loc_row", "scale_row")
 for name in sys.argv[1:]:
     function = _compiled(kernel_source(dh.get_family(name).formula()))
-    for units, raw in ((0, "*fp32"), (1, "*bf16"), (2, "*fp32")):
-        choices = dict(UNITS=units, IS_EXACT=units == 0, IS_DENSE=True, NEEDS_GRAD=True)
-        choices |= dict(BLOCK=512, PART=128)
-        signature = {"raw_at": raw} | dict.fromkeys(POINTERS, "*fp32")
+    for units, raw, y in (
+        (0, "*fp32", "*fp32"), (0, "*fp16", "*i64"), (1, "*bf16", "*u8"), (2, "*fp32", "*fp64"),
+    ):
+        choices = dict(UNITS=units, IS_EXACT=units == 0, IS_DENSE=units < 2)
+        choices |= dict(NEEDS_GRAD=units != 1, BLOCK=512, PART=128)
+        signature = {"raw_at": raw, "y_at": y} | dict.fromkeys(POINTERS, "*fp32")
         signature |= dict.fromkeys(NUMBERS, "i32") | dict.fromkeys(choices, "constexpr")
         source = ASTSource(function, signature=signature, constexprs=choices)
         options = {"num_warps": 4, "enable_fp_fusion": True}

@@ -147,5 +147,15 @@ class Formula:
 
 
 def formula_of(key: str) -> Formula:
-    """The formula of that key, while it is alive."""
-    return _alive[key]
+    """The formula of that key.
+
+    Raises:
+        RuntimeError: where this process has none, or no longer.
+    """
+    formula = _alive.get(key)
+    if formula is None:
+        raise RuntimeError(
+            f"the graph needs the formula {key!r}, which is not alive in this process: keep the "
+            "head for as long as the graph, and compile graphs anew in each process."
+        )
+    return formula

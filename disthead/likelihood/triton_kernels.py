@@ -1,10 +1,10 @@
-"""Log-likelihoods on a GPU in one launch, by kernels that Triton compiles when they are first needed.
+"""Log-likelihoods on a GPU in one launch, by kernels that Triton compiles when they are needed.
 
-`triton_printer.py` prints the kernel of a formula, `kernel_of` keeps it. Graphs of torch.compile and
-torch.export have it as the operator `disthead::log_prob_and_grad`, one node that holds no tensor in
-double precision. Only tensors on a GPU lead here (`fused.py`), so that nobody else imports Triton;
-with `TRITON_INTERPRET=1` it runs the same kernels on a CPU, one operation after the other, which is
-for tests.
+`triton_printer.py` prints the kernel of a formula, `kernel_of` keeps it. Graphs of torch.compile
+and torch.export have it as the operator `disthead::log_prob_and_grad`, one node, and no tensor of
+theirs is in double precision. Only tensors on a GPU lead here (`fused.py`), so that nobody else
+imports Triton; with `TRITON_INTERPRET=1` it runs the same kernels on a CPU, one operation after the
+other, which is for tests.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ from disthead.likelihood.triton_printer import kernel_source
 
 __all__ = ["Kernel", "is_of_numbers", "kernel_log_prob", "kernel_of", "log_prob_and_grad"]
 
-# Of a block, by the number of raw outputs: as many as leave registers for half of the threads that a
-# GPU can hold. Of a part, in double precision, each thread takes one.
+# Of a block, by the number of raw outputs: as many as leave registers for about half of the threads
+# that a GPU can hold. Of a part, in double precision, each thread takes one.
 ROWS_OF_BLOCK = {1: 512, 2: 512}
 ROWS_OF_WIDE_BLOCK, ROWS_OF_PART, WARPS = 256, 128, 4
 _SINGLE = (torch.float32, torch.bfloat16, torch.float16)
@@ -50,7 +50,10 @@ class Kernel:
     def __call__(
         self, raw: Tensor, y: Tensor, loc_scale: Sequence[Tensor], needs_grad: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Log-likelihoods (rows,) and, if `needs_grad`, derivatives (rows, P) of raw outputs (rows, P) and targets (rows,)."""
+        """Log-likelihoods (rows,) and, if `needs_grad`, derivatives by raw outputs, both (rows, P).
+
+        Targets are (rows,); loc and scale, where there are any, numbers or (rows,).
+        """
         rows, width = raw.shape
         value = raw.new_empty(rows, dtype=_value_dtype(y))
         slopes = raw.new_empty((rows, width), dtype=torch.float32) if needs_grad else None
@@ -129,9 +132,11 @@ def is_of_numbers(formula: Formula) -> bool:
 def log_prob_and_grad(
     raw: Tensor, y: Tensor, loc: Tensor | None, scale: Tensor | None, formula: str
 ) -> tuple[Tensor, Tensor]:
-    """Log-likelihoods (rows,) and their derivatives (rows, P) by raw outputs of half or single precision (rows, P).
+    """Log-likelihoods (rows,) and their derivatives by the raw outputs, both (rows, P).
+
 
     Args:
+        raw: of half or single precision.
         y: targets (rows,).
         loc, scale: of the change of variable loc + scale * y, numbers or (rows,), where there is
             one.
@@ -198,8 +203,8 @@ def _works_on(device: torch.device) -> bool:
             copy_one[(1,)](torch.zeros(1, device=device))
     except Exception as error:  # whatever a compiler says that is not there
         warn(
-            f"Triton cannot compile a kernel for {torch.cuda.get_device_name(device)} ({error}), so "
-            "losses take torch's own operations, which are several times slower. Install a C "
+            f"Triton cannot compile a kernel for {torch.cuda.get_device_name(device)} ({error}), "
+            "so losses take torch's own operations, which are several times slower. Install a C "
             "compiler (gcc), and the version of triton that torch asks for.",
             RuntimeWarning,
         )
@@ -209,7 +214,7 @@ def _works_on(device: torch.device) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _compiled(source: str) -> Any:
-    """The function of that text for Triton, which looks for the text of a function in the file that it comes from."""
+    """The function of that text for Triton, which looks the text up in the file of a function."""
     import triton
     import triton.language as tl
 

@@ -1,4 +1,4 @@
-"""Prints a family's log-likelihood through its links as a kernel in Triton, one launch for all rows.
+"""Prints a family's log-likelihood through its links as a kernel in Triton, for one launch.
 
 `kernel_source` traces the whole way from raw outputs to the log-likelihood and its derivatives by
 them (`tracing.py`) in single and in double precision, and writes a Python function for
@@ -42,7 +42,7 @@ __all__ = ["kernel_source"]
 
 
 def kernel_source(formula: Formula) -> str:
-    """A function `kernel` in Triton, whose globals are `tl` and the functions of `triton_functions`.
+    """A function `kernel` in Triton; its globals are `tl` and the functions of `triton_functions`.
 
     Raises:
         NotTraced: where the likelihood is no list of operations on single numbers.
@@ -57,7 +57,10 @@ def kernel_source(formula: Formula) -> str:
 
 
 def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
-    """From targets and raw outputs to the value; its derivatives by raw outputs; and, in single precision, what has a range."""
+    """From targets and raw outputs to log_prob and its derivatives by raw outputs.
+
+    In single precision the parameters follow, each of which has a fast range.
+    """
     constants = {
         name: _numbers(example(link)) if link.is_constant else None
         for name, link in formula.links.items()
@@ -86,7 +89,7 @@ def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
 
 
 def _numbers(constant: Any) -> Callable[[Tensor], Any]:
-    """What a constant link gives, as a function of targets: for each row numbers that the trace knows."""
+    """What a constant link gives, as a function of targets: numbers that the trace knows."""
 
     def filled(number: Tensor) -> Callable[[Tensor], Tensor]:
         return functools.partial(torch.full_like, fill_value=float(number))
@@ -137,14 +140,15 @@ class _Printer:
             yield f"        {line}"
 
     def _read(self, end: str) -> Iterator[str]:
-        """Rows and targets as they are given, of the block or (`_d`) of the part of it that is done in double precision."""
+        """Rows and targets as they are given, of the block or (`_d`) of a part of it in double."""
         for line in _READ_TARGETS:
             line = re.sub(r"\b(rows|inside|target|loc|scale)\b", rf"\1{end}", line)
             yield line.replace("HARMLESS", str(harmless(self.formula)))
         names = [f"given_{column}{end}" for column in self.columns]
         yield "if IS_DENSE:"
         if len(names) == 2:  # each thread takes both numbers of a row at once
-            yield f"    pairs{end} = start * 2 + (rows{end}[:, None] * 2 + tl.arange(0, 2)[None, :])"
+            at = f"rows{end}[:, None] * 2 + tl.arange(0, 2)[None, :]"
+            yield f"    pairs{end} = start * 2 + ({at})"
             yield f"    both{end} = tl.load(raw_at + pairs{end}, inside{end}[:, None], 0.0)"
             yield f"    {', '.join(names)} = tl.split(both{end})"
         else:
@@ -358,7 +362,7 @@ def _fast_targets(usual: Range, support: Range) -> Range:
 
 
 def _is_within(name: str, least: float, greatest: float) -> str:
-    """Whether a number of single precision is; both ends as such numbers, none of which is outside."""
+    """Whether a number of single precision is; the ends are rounded inwards to such numbers."""
     low, high = np.float32(least), np.float32(greatest)
     if low < least:
         low = np.nextafter(low, np.float32(np.inf))
