@@ -29,16 +29,18 @@ INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower,
     } else if (kind == EXPONENTIAL) {
         const REAL above = NAME(ordinary_exp_)(bounded);
         one.value = raw != raw ? raw : above + lower;
-        one.slope = lower == 0 ? 1 : above / one.value;
+        one.slope = above / one.value;
     } else {
-        const REAL odds = NAME(ordinary_exp_)(bounded);
-        one.value = (is_great ? raw : NAME(ordinary_log1p_)(odds)) + lower;
+        const REAL odds = NAME(ordinary_exp_)(bounded), known = NAME(ordinary_log1p_)(odds);
+        one.value = (is_great ? raw : known) + lower;
         one.slope = odds / ((1 + odds) * one.value);
     }
-    if (!needs_log || (kind == EXPONENTIAL && lower == 0)) return one;
-    one.log = IS_SINGLE ? NAME(ordinary_log_)(one.value) : NAME(log_)(one.value);
-    /* of the smallest numbers the raw output is all that there is */
-    if (!IS_SINGLE && kind == SOFTPLUS && lower == 0) one.log = NAME(minimum_)(one.log, raw);
+    if (!needs_log) return one;
+    const REAL known = IS_SINGLE ? NAME(ordinary_log_)(one.value) : NAME(log_)(one.value);
+    const REAL limit = lower == 0 ? raw : (REAL)INFINITY; /* of the smallest numbers the raw output is all that there is */
+    if (kind == EXPONENTIAL) one.log = lower == 0 ? raw : known;
+    else if (kind == SOFTPLUS && !IS_SINGLE) one.log = NAME(minimum_)(known, limit);
+    else one.log = known;
     return one;
 }
 
@@ -323,8 +325,20 @@ static int NAME(linked)(const Link *link, const Memory *raw, Py_ssize_t start, P
     case 2 * GIVEN + 1: LINKED(GIVEN, 1);
     case 2 * EXPONENTIAL: LINKED(EXPONENTIAL, 0);
     case 2 * EXPONENTIAL + 1: LINKED(EXPONENTIAL, 1);
-    case 2 * SOFTPLUS: LINKED(SOFTPLUS, 0);
-    case 2 * SOFTPLUS + 1: LINKED(SOFTPLUS, 1);
+    case 2 * SOFTPLUS: case 2 * SOFTPLUS + 1: { /* `number_of` in steps, of which compilers make vectors in either precision */
+        REAL odds[BLOCK], known[BLOCK];
+        const REAL most = IS_SINGLE ? 80 : 700;
+        EACH_ROW { log[i] = value[i]; odds[i] = NAME(exp_)(value[i] > 40 ? 40 : value[i] < -most ? -most : value[i]); }
+        EACH_ROW known[i] = NAME(ordinary_log1p_)(odds[i]);
+        EACH_ROW value[i] = (log[i] <= 40 ? known[i] : log[i]) + lower;
+        EACH_ROW any |= NAME(not_within)(value[i], range, 0);
+        EACH_ROW slope[i] = odds[i] / ((1 + odds[i]) * value[i]);
+        if (!needs_log) break;
+        EACH_ROW known[i] = NAME(log_)(value[i]);
+        if (lower == 0) EACH_ROW log[i] = known[i] < log[i] ? known[i] : log[i]; /* of the smallest numbers all that there is */
+        else EACH_ROW log[i] = known[i];
+        break;
+    }
     default: LINKED(DIRECTION, 0);
     }
 #undef LINKED

@@ -21,14 +21,16 @@ static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ss
         }
         COLUMN(diagonal, row);
         COLUMN(slope, row);
+        double odds[VECTORS], log[VECTORS];
         load_double(&memory->raw, start, rows, size + first + row, slope_k);
-        EACH_ROW {
-            const Number_double one = number_of_double(SOFTPLUS, slope_k[i], 0, 0, 1);
-            diagonal_k[i] = one.value;
-            slope_k[i] = one.slope;
-            z_k[i] /= one.value;
-            value[i] -= 0.5 * z_k[i] * z_k[i] + one.log;
-        }
+        EACH_ROW odds[i] = exp__double(slope_k[i] > 40 ? 40 : slope_k[i] < -700 ? -700 : slope_k[i]);
+        EACH_ROW diagonal_k[i] = ordinary_log1p__double(odds[i]);
+        EACH_ROW diagonal_k[i] = slope_k[i] <= 40 ? diagonal_k[i] : slope_k[i]; /* or no number */
+        EACH_ROW log[i] = log__double(diagonal_k[i]);
+        EACH_ROW log[i] = log[i] < slope_k[i] ? log[i] : slope_k[i]; /* of the smallest numbers all that there is */
+        EACH_ROW slope_k[i] = odds[i] / ((1 + odds[i]) * diagonal_k[i]);
+        EACH_ROW z_k[i] /= diagonal_k[i];
+        EACH_ROW value[i] -= 0.5 * z_k[i] * z_k[i] + log[i];
     }
     double *one = value;
     store_double(&memory->value, start, rows, 0, 1, &one);
