@@ -33,4 +33,5 @@ def engine(request, monkeypatch) -> str:
     """
     if request.param == "torch":
         monkeypatch.setattr(blocks, "log_prob", lambda *arguments: False)
+        monkeypatch.setattr(blocks, "AVAILABLE", False)
     return request.param

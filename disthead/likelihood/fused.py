@@ -40,7 +40,12 @@ def fused_log_prob(
         answer = kernel_log_prob(formula, raw, y, loc_scale, needs_grad)
         if answer is not None:
             return answer
-    if torch.compiler.is_compiling() and raw.is_cpu and formula.made.get("text"):
+    if (
+        torch.compiler.is_compiling()
+        and raw.is_cpu
+        and blocks.AVAILABLE
+        and formula.made.get("text")
+    ):
         loc, scale = loc_scale or (None, None)
         return torch.ops.disthead.log_prob(raw.detach(), y, loc, scale, formula.made["text"])
     if not raw.is_cpu or torch.compiler.is_compiling():
