@@ -229,7 +229,7 @@ class LogNormalFamily(Family):
     name = "log_normal"
     parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
-    fast_range = {"scale": (1e-6, 1e6)}
+    fast_range = {"y": (1e-4, 1e5), "scale": (1e-6, 1e6)}
     distribution_class = LogNormal
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"

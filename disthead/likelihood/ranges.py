@@ -13,6 +13,7 @@ from disthead.special.fast import Direction, Positive
 __all__ = ["Range", "example", "fast_ranges", "harmless", "is_unbounded", "support_limits"]
 
 Range = tuple[float, float]
+_NEAR_AN_END = 1e-6  # of a support, where logarithms of the target cancel other terms
 
 
 def is_unbounded(constraint: constraints.Constraint) -> bool:
@@ -50,7 +51,9 @@ def fast_ranges(formula: Formula) -> dict[str, Range]:
     if formula.is_discrete:
         ranges = {"y": (0.0, 64.0)}
     else:
-        ranges = {"y": (-1e6 if unbounded else 1e-30, 1e6)}
+        ranges = {"y": (-1e6, 1e6) if unbounded else (_NEAR_AN_END, 1e6)}
+        if getattr(formula.loss_support, "upper_bound", None) == 1:
+            ranges = {"y": (_NEAR_AN_END, 1 - 1e-6)}
     for name, link in formula.links.items() if not formula.event_shape else ():
         parameter = example(link)
         if isinstance(parameter, Positive):

@@ -237,8 +237,6 @@ class _Printer:
 
 # Beyond it there are powers in the log-likelihood, which magnify rounding by their exponents.
 _GREATEST_LOG_PROB = 1e6
-# Next to an end of the support the logarithms in a density are great, and cancel.
-_LEAST_TARGET, _GREATEST_SHARE = 1e-8, 1 - 1e-6
 
 # What a kernel takes. UNITS: 0 for none, 1 for a loc and a scale of all rows, 2 for those of each.
 # IS_EXACT: whether targets, of single precision or counts, are taken as they are.
@@ -355,10 +353,7 @@ _OPERATIONS = {
 
 
 def _fast_targets(usual: Range, support: Range) -> Range:
-    least, greatest = max(usual[0], support[0]), min(usual[1], support[1])
-    if 0 < least < _LEAST_TARGET:
-        least = _LEAST_TARGET
-    return least, min(greatest, _GREATEST_SHARE) if least > 0 and greatest < 1 else greatest
+    return max(usual[0], support[0]), min(usual[1], support[1])
 
 
 def _is_within(name: str, least: float, greatest: float) -> str:
