@@ -76,8 +76,8 @@ def _measure(command: str, part: str) -> str:
     return f"""\
 disthead {command} --ckpt FILE [--data.path TABLE] [options]
 
-The mean loss of a trained model, in nats, beside that of the fit without features, and its
-coverage or accuracy.
+The mean loss of a trained model, in nats, beside that of the unconditional model (no features),
+and its coverage or accuracy.
 
   disthead {command} --ckpt lightning_logs/version_0/checkpoints/best.ckpt
   disthead {command} --ckpt best.ckpt --data.path new.csv
