@@ -37,7 +37,7 @@ Data
   --data.target NAME           column to be predicted (target); '[first, second]' for several
   --data.features '[a, b]'     columns to predict from (all other columns)
   --data.weight NAME           column of the weights of the rows
-  --data.groups NAME           column, such as a patient, whose rows are kept in one part
+  --data.groups NAME           column of groups, such as patients, each kept in one part
   --data.categorical '[a]'     columns of numbers that are categories
   --data.unit degrees          unit of targets that are angles (radians)
   --data.known '{exposure: months}'      quantities of each row for the family, with their columns
