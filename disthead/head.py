@@ -165,8 +165,7 @@ class DistributionHead(nn.Module):
         Args:
             y: targets (..., *event_shape): a tensor, an array, a column of a table or a list.
             weight: (...,), zero or more; a row of weight 0 is not there.
-            standardise: for families of real numbers (normal, laplace, student_t,
-                multivariate_normal and mixtures of them).
+            standardise: for families of real numbers.
             row_constants: quantities of each row, as for `forward`.
 
         Raises:
@@ -440,7 +439,7 @@ class DistributionHead(nn.Module):
     def _as_row_constants(self, row_constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The row constants as tensors, with a dimension for each independent output."""
         for name in row_constants:
-            pick(f"known quantity of {self.family.name}", name, self.family.row_constants)
+            self.family.row_constant(name)
         independent = len(self.event_shape) - self.family.event_dim
         tensors = {name: as_tensor(value, name) for name, value in row_constants.items()}
         return {

@@ -24,36 +24,36 @@ disthead fit --data.path TABLE --data.target COLUMN [options]
 
 Train a network whose output is the distribution of the target, and keep the best checkpoint.
 
-  disthead fit --data.path my.csv --data.target price
   disthead fit --data.path my.csv --data.target visits --model.family negative_binomial
   disthead fit --config my.yaml --ckpt lightning_logs/version_0/checkpoints/last.ckpt
 
 Without --config, or with one that says nothing of the model, this is the recipe of
-DistributionRegressor, planned for the number of rows. What another configuration leaves out has
-the defaults that --help-all shows.
+DistributionRegressor, planned for the number of rows; `disthead recalibrate` adds its factor for
+the scale. Other configurations are completed by the defaults that --help-all shows. The values
+below are examples, with the defaults in parentheses.
 
 Data
   --data.path FILE             CSV or Parquet; a folder or pattern of Parquet files is streamed
-  --data.target NAME           of the column; '[first, second]' for several
-  --data.features '[a, b]'     all other columns unless given
+  --data.target NAME           column to be predicted (target); '[first, second]' for several
+  --data.features '[a, b]'     columns to predict from (all other columns)
   --data.weight NAME           column of the weights of the rows
-  --data.groups NAME           column of what rows belong to, such as a patient, kept together
+  --data.groups NAME           column of groups, such as patients, each kept in one part
   --data.categorical '[a]'     columns of numbers that are categories
-  --data.unit degrees          of targets that are angles; radians unless given
-  --data.known '{exposure: months}'      quantities that the family takes per row
-  --data.val_size 0.2          share or number of rows that say when to stop
-  --data.test_size 0.2         share or number of rows for `disthead test` and `evaluate`
-  --data.split_column NAME     says train, val or test in each row; random unless given
-  --data.val_path FILE, --data.test_path FILE      tables of their own
-  --data.batch_size 64         rows for one step
+  --data.unit degrees          unit of targets that are angles (radians)
+  --data.known '{exposure: months}'      quantities of each row for the family, with their columns
+  --data.val_size 0.1          share or number of rows that say when to stop (0.2)
+  --data.test_size 0.1         share or number of rows for `disthead test` and `evaluate` (0.2)
+  --data.split_column NAME     column that says train, val or test in each row (a random split)
+  --data.val_path FILE, --data.test_path FILE      tables for validation and for the test
+  --data.batch_size 64         rows of one step (a 64th of the training rows, from 32 to 256)
 
 Model
-  --model.family student_t     see `disthead families`
-  --model.hidden_sizes '[128, 128]'      of the multilayer perceptron
-  --model.ensemble 8           networks whose exact mixture predicts
-  --model.objective crps       what training minimises; nll, -log-likelihood, unless given
-  --model.shared '[scale]'     parameters that are one number for all rows
-  --model.optimizer.init_args.lr 0.005   learning rate
+  --model.family gamma         one of `disthead families` (student_t)
+  --model.hidden_sizes '[64, 64]'        sizes of the network's layers ([128, 128])
+  --model.ensemble 8           number of networks, whose exact mixture predicts (1)
+  --model.objective crps       what training minimises (nll, the negative log-likelihood)
+  --model.shared '[scale]'     parameters that are one number for all rows (none)
+  --model.optimizer.init_args.lr 0.01    learning rate (0.005 for batches of 32 rows)
 
 Training
   --config NAME                a YAML file, or one that comes with disthead: binary, classes,
@@ -61,13 +61,13 @@ Training
                                proportions, ranking, regression, robust
   --ckpt FILE                  go on from a checkpoint
   --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
-  --checkpoint.dirpath FOLDER  of checkpoints; lightning_logs/version_N/checkpoints unless given
+  --checkpoint.dirpath FOLDER  folder of the checkpoints (lightning_logs/version_N/checkpoints)
   --overwrite                  write over the checkpoints in that folder
-  --trainer.max_epochs 100     passes over the training rows, at most
-  --early_stopping.patience 20 epochs without anything better
-  --trainer.accelerator cpu    or gpu; the best that there is unless given
-  --seed_everything 0          of weights and dropout
-  --print_config               the configuration that would be used, to be saved and edited
+  --trainer.max_epochs 100     most passes over the training rows (2,400 steps, or 60 passes)
+  --early_stopping.patience 20 validations without a better score (counted in steps, at least 800)
+  --trainer.accelerator cpu    cpu or gpu (the best that there is)
+  --seed_everything 1          seed of weights and dropout (0); --data.split_seed is the split's
+  --print_config               print the configuration that would be used, to save and edit it
 
 All options, with those of Lightning: disthead fit --help-all"""
 
@@ -76,8 +76,8 @@ def _measure(command: str, part: str) -> str:
     return f"""\
 disthead {command} --ckpt FILE [--data.path TABLE] [options]
 
-The mean loss of a trained model, in nats, beside that of the fit without features, and its
-coverage or accuracy.
+The mean loss of a trained model, in nats, beside that of the unconditional model (no features),
+and its coverage or accuracy.
 
   disthead {command} --ckpt lightning_logs/version_0/checkpoints/best.ckpt
   disthead {command} --ckpt best.ckpt --data.path new.csv
@@ -86,9 +86,9 @@ Rows are those that training kept for {part}, or all rows of another table. Weig
 count, as in training.
 
   --ckpt FILE                  the checkpoint
-  --data.path TABLE            another table
+  --data.path TABLE            another table, all of whose rows are used
   --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
-  --trainer.accelerator cpu    or gpu; the best that there is unless given
+  --trainer.accelerator cpu    cpu or gpu (the best that there is)
 
 All options, with those of Lightning: disthead {command} --help-all"""
 
@@ -104,25 +104,24 @@ stddev, quantiles and an interval; of classes, their probabilities.
   disthead predict --ckpt best.ckpt --data.path rows/ --out predictions/
 
   --ckpt FILE                  the checkpoint
-  --data.path TABLE            a table, which needs no target; that of training unless given
+  --data.path TABLE            a table, which needs no target (the table of training)
   --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
-  --out FILE                   predictions.csv unless given; .csv, .parquet, or a folder: one
+  --out FILE                   a .csv or .parquet file (predictions.csv), or a folder: one
                                Parquet file for each row group, in memory that does not grow,
                                and after a crash the same call goes on
   --overwrite                  write over a file that is there, but never over a table that the
                                model was trained on
-  --quantiles 0.1,0.5,0.9      levels of the quantiles
-  --level 0.9                  probability of the interval
-  --samples 100                draws for each row
-  --seed 0                     of the draws
+  --quantiles 0.1,0.5,0.9      levels of the quantiles (0.1,0.25,0.75,0.9)
+  --level 0.8                  probability of the interval (0.9)
+  --samples 100                number of draws for each row (0)
+  --seed 1                     seed of the draws (0)
   --id-columns a,b             columns of the table that are copied into the predictions
-  --top_k 10                   how many of the most probable classes are written, with the mode
-                               and its probability; unless given, the probabilities of all of
-                               up to 100 classes, else the 10 most probable
+  --top_k 5                    how many of the most probable classes are written, with the mode
+                               and its probability (all of up to 100 classes, else 10)
   --escape_formulas            put an apostrophe before texts of a CSV file that spreadsheets
                                take for formulas
-  --trainer.accelerator cpu    or gpu; the best that there is unless given
-  --trainer.devices 4          processes that share the rows; the file has all, in their order
+  --trainer.accelerator cpu    cpu or gpu (the best that there is)
+  --trainer.devices 4          processes that share the rows (1); the file has all, in their order
 
 All options, with those of Lightning: disthead predict --help-all"""
 
@@ -138,18 +137,17 @@ out.
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
   --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
-  --part test                  part of the training table, without --data.path: test, val, or
-                               train, whose rows the model has learned from
-  --out FOLDER                 of report.html, metrics.json and the pictures; report unless given
-  --group COLUMN               look at calibration within each of its values
+  --part val                   part of the training table, without --data.path: test, val, or
+                               train, whose rows the model has learned from (test)
+  --out FOLDER                 folder of report.html, metrics.json and the pictures (report)
+  --group COLUMN               look at calibration within each value of this column
   --groups COLUMN              rows with the same value belong together, as those of one patient:
-                               standard errors are those of patients; the groups that training
-                               had unless given
+                               standard errors are those of patients (the groups of training)
   --no-groups                  all rows are independent
-  --weight COLUMN              weights of the rows; the column that training had unless given
+  --weight COLUMN              column of the weights of the rows (that of training)
   --no-weight                  every row counts once
-  --unit TEXT                  of the target, for labels
-  --level 0.9                  of the intervals that verdicts are about"""
+  --unit TEXT                  unit of the target, for labels
+  --level 0.8                  probability of the intervals that verdicts are about (0.9)"""
 
 _RECALIBRATE = """\
 disthead recalibrate --ckpt FILE --out FILE [options]
@@ -163,18 +161,17 @@ checkpoint that has it.
   --ckpt FILE                  the checkpoint
   --data.path TABLE            a table of rows held out, all of which are used
   --trust NAME                 own package or class the checkpoint may use (docs/command_line.md)
-  --part val                   part of the training table, without --data.path: val or test
-  --out FILE                   the new checkpoint; recalibrated.ckpt unless given
+  --part test                  part of the training table, without --data.path: val or test (val)
+  --out FILE                   the new checkpoint (recalibrated.ckpt)
   --overwrite                  write over a file that is there
-  --method NAME                ScaleCalibration unless given; QuantileRecalibration,
-                               ConformalQuantiles, ConformalPredictive; for classes
-                               TemperatureScaling, VectorScaling, BetaCalibration,
-                               IsotonicCalibration
+  --method NAME                ScaleCalibration, QuantileRecalibration, ConformalQuantiles or
+                               ConformalPredictive (ScaleCalibration); for classes
+                               TemperatureScaling, VectorScaling, BetaCalibration or
+                               IsotonicCalibration (TemperatureScaling)
   --groups COLUMN              for conformal methods: rows with the same value belong together,
-                               as those of one patient; the groups that training had unless
-                               given
+                               as those of one patient (the groups of training)
   --no-groups                  all rows are independent
-  --weight COLUMN              weights of the rows; the column that training had unless given
+  --weight COLUMN              column of the weights of the rows (that of training)
   --no-weight                  every row counts once"""
 
 _FAMILIES = """\

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import re
 import shutil
 import subprocess
@@ -231,6 +232,27 @@ def test_sizes_reach_the_network_of_the_recipe_or_are_refused(
         == 2
     )
     assert "has no effect" in capsys.readouterr().err
+
+
+def test_the_printed_configuration_is_the_one_that_is_used(visits, monkeypatch, capsys):
+    options = [*TABLE, "--model.hidden_sizes=[4]", "--model.dropout=0.5"]
+    printed = shown(capsys, "fit", *options, "--print_config")
+    assert yaml.safe_load(printed)["model"]["backbone"]["init_args"]["hidden_sizes"] == [4]
+    Path("printed.yaml").write_text(printed)
+    ways = [["fit", *options], ["fit", "--config=printed.yaml"]]
+    direct, again = (started(way, monkeypatch).config.fit.as_dict() for way in ways)
+    for section in ("model", "data", "trainer", "early_stopping", "checkpoint"):
+        # a list and a tuple are the same option
+        assert json.dumps(again[section], sort_keys=True) == json.dumps(
+            direct[section], sort_keys=True
+        )
+
+
+def test_the_printed_configuration_has_no_former_names(visits, capsys):
+    printed = shown(capsys, "fit", *TABLE, "--model.spread_floor=0.01", "--print_config")
+    model = yaml.safe_load(printed)["model"]
+    assert "spread_floor" not in model
+    assert model["min_scale"] == 0.01
 
 
 @pytest.mark.parametrize("written", ["--ckpt {}", "--ckpt={}", "--ckpt_path {}", "--ckpt_path={}"])
@@ -543,7 +565,7 @@ def test_a_configuration_is_not_written_over_by_that_of_its_run(visits, capsys):
         (["--trainer.logger=wandb"], "--trainer.logger must be"),
         (
             ["--model.hidden_sizes=32"],
-            "must be a list, such as --model.hidden_sizes '[128, 128]', got 32",
+            "must be a list, such as --model.hidden_sizes '[64, 64]', got 32",
         ),
         (
             ["--data.features=age"],

@@ -157,7 +157,7 @@ def test_exposure_is_known_per_row():
     dist = head(torch.zeros(3, 1), exposure=months)
     torch.testing.assert_close(dist.mean, y, atol=1e-5, rtol=1e-5)
     with pytest.raises(
-        ValueError, match="unknown known quantity of poisson 'exposur'; did you mean 'exposure'"
+        ValueError, match="poisson cannot take 'exposur' for each row: it takes exposure"
     ):
         head(torch.zeros(3, 1), exposur=months)
     with pytest.raises(

@@ -169,7 +169,7 @@ def test_rankings_may_be_shorter_and_padded():
     ):
         check_target(dist, y)
     for y in ([[-1, -1], [0, 1]], [[0, -1, 2], [0, 1, 2]], torch.zeros(2, 0)):
-        with pytest.raises(ValueError, match=r"order|shape"):
+        with pytest.raises(ValueError, match=r"rankings|shape"):
             check_target(dist, y)
 
 

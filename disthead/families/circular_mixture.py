@@ -18,7 +18,7 @@ __all__ = ["CircularMixture"]
 class CircularMixture(Mixture):
     """Mixture of K distributions on the circle, with density sum_k weight_k p_k(y).
 
-    The support is -pi < y <= pi, in radians. Mean and variance are those of directions: the angle
+    The support is -pi <= y <= pi, in radians. Mean and variance are those of directions: the angle
     of the mean unit vector, and one minus its length (Mardia and Jupp 2000). A density with several
     peaks on the circle has no natural start for a cdf, so that quantiles and what derives from them
     are not defined.

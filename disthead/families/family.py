@@ -365,6 +365,20 @@ class Family(ABC):
             + advice
         )
 
+    def row_constant(self, name: str) -> constraints.Constraint:
+        """What the values of a quantity that is given for each row must be.
+
+        Args:
+            name: one of `row_constants`.
+
+        Raises:
+            ValueError: for another name, with those that the family takes.
+        """
+        if name in self.row_constants:
+            return self.row_constants[name]
+        takes = " and ".join(self.row_constants) or "no such quantity"
+        raise ValueError(f"{self.name} cannot take {name!r} for each row: it takes {takes}.")
+
     def check_row_constants(
         self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None
     ) -> None:
@@ -378,7 +392,7 @@ class Family(ABC):
             ValueError: for NaN, infinite values or values that `row_constants` does not allow.
         """
         for name, values in constants.items():
-            allowed = pick(f"known quantity of {self.name}", name, self.row_constants)
+            allowed = self.row_constant(name)
             wrong = ~(allowed.check(values) & values.isfinite())
             if wrong.any():
                 column = f" (column {columns[name]!r})" if columns else ""

@@ -352,7 +352,7 @@ class PlackettLuceFamily(Family):
     kind = PlackettLuce.kind
     parameters = {"logits": LINKS["softmax"]}
     data_type = "multivariate, discrete, permutation"
-    domain = "y in Perm[1..K]"
+    domain = "a permutation of 0, ..., K - 1"
     use = "ranking"
     loss = "listwise softmax (ListMLE)"
     noise = (

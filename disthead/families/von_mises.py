@@ -262,9 +262,10 @@ def _kl_von_mises(p: VonMises, q: VonMises) -> Tensor:
 
 
 class VonMisesFamily(Family):
-    """The von Mises family of directions: p(y) = exp(k cos(y - loc)) / (2 pi I0(k)), |y| <= pi.
+    """The von Mises family of directions: p(y) = exp(k cos(y - loc)) / (2 pi I0(k)).
 
-    Its parameters are `loc` and `concentration` = k, shape (...,); angles are in radians.
+    The support is -pi <= y <= pi, in radians. Its parameters are `loc` and `concentration` = k,
+    shape (...,).
     """
 
     name = "von_mises"
@@ -274,7 +275,7 @@ class VonMisesFamily(Family):
     loss_support = constraints.real  # angles beyond pi are directions, too
     distribution_class = VonMises
     data_type = "univariate, continuous, circular"
-    domain = "-pi < y <= pi, radians"
+    domain = "-pi <= y <= pi, radians"
     use = "direction"
     loss = "1 - cos error"
     noise = "Directions, or times of a cycle, that scatter symmetrically about one mean direction."

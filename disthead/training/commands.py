@@ -27,6 +27,7 @@ from disthead.configurations import check_keys, configuration
 from disthead.data.columns import Columns
 from disthead.data.row_groups import find_files
 from disthead.data.table import read_as_written
+from disthead.distributions.base import CLASSES
 from disthead.errors import nearest, pick, raised_in
 from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
@@ -70,6 +71,7 @@ _NOISE = [
     ("Checkpoint directory .* exists and is not empty", UserWarning),
     ("The dirpath has changed", UserWarning),
     ("GPU available but not used", UserWarning),
+    (r"\s*skip_none parameter was deprecated", DeprecationWarning),
 ]
 _TIPS = re.compile(
     r"^(GPU|TPU|HPU) available|^\s*💡|^Loaded model weights|^Restor(ed all states|ing states)"
@@ -81,7 +83,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run one of the commands `fit`, `validate`, `test` and `predict`.
 
     Training without a configuration, or with one that has no entry for the model, is that of the
-    default recipe, `configs/regression.yaml`. Validation, test and prediction take model and data
+    default recipe, `configs/regression.yaml`, without its recalibration. Validation, test and prediction take model and data
     from the checkpoint; `--data.path` with another table evaluates all of its rows.
 
     Args:
@@ -309,7 +311,13 @@ def _same_file(one: str, other: Any) -> bool:
 
 
 class _Parser(LightningArgumentParser):
-    """A parser whose errors are one message, without the list of all options."""
+    """A parser whose errors are one message, without the list of all options.
+
+    What it prints and saves is the configuration that is used. `backbone_options` are those of the
+    default backbone that the command line names as options of the model.
+    """
+
+    backbone_options: Sequence[str] = ()
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -323,6 +331,16 @@ class _Parser(LightningArgumentParser):
                 f"an option has a value of another kind than it takes ({_short(str(error))}): "
                 "look at those that are written with brackets or braces."
             ) from error
+
+    def dump(self, namespace: Any, *arguments: Any, **options: Any) -> str:
+        namespace = namespace.clone()
+        model = namespace.get("model")
+        if model is not None:
+            model.backbone = _with_options(model, self.backbone_options)
+            former = model.pop("spread_floor", None)  # its former name
+            if former is not None:
+                model.min_scale = former
+        return super().dump(namespace, *arguments, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         unknown = re.search(
@@ -453,6 +471,7 @@ class _CLI(LightningCLI):
     backbone_options: Sequence[str] = ()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.backbone_options = self.backbone_options
         parser.add_lightning_class_args(BestAndLastCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults({"early_stopping.patience": 20})
@@ -704,7 +723,12 @@ class _CLI(LightningCLI):
                 "for features that tell something of the target.",
                 stacklevel=2,
             )
-        print(f"next: disthead test --ckpt {quoted(best.best_model_path)}")
+        path = quoted(best.best_model_path)
+        print(f"next: disthead test --ckpt {path}")
+        if self.datamodule.has("val"):
+            has_logits = self.model.head.family.kind in (*CLASSES, "ranking")
+            method = " --method TemperatureScaling" * has_logits
+            print(f"or, to correct its uncertainty: disthead recalibrate --ckpt {path}{method}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows, and write the predictions to `--out`."""

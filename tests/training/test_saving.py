@@ -425,6 +425,7 @@ def test_fit_tells_the_best_of_before_and_what_it_beats(table, capsys):
     baseline = float(printed.partition("without features ")[2].split()[0])
     assert baseline > score
     assert f"next: disthead test --ckpt {path}" in printed
+    assert f": disthead recalibrate --ckpt {path}\n" in printed
     last = "lightning_logs/version_0/checkpoints/last.ckpt"
     before = Path(path).read_bytes()
     # steps of a size that spoils the model
