@@ -335,8 +335,7 @@ def _check_shape(
 def _fill(model: PredictiveModel, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     """Load the weights into a model that has its extra state already."""
     assert model.head is not None
-    if not any(name.startswith("baseline.") for name in tensors):  # of earlier versions
-        model.drop_baseline()
+    model.adapt_to(tensors)
     for name in ("target_loc", "target_scale"):
         if f"head.{name}" in tensors:
             _check_shape(f"head.{name}", torch.Size(model.head.event_shape), tensors, folder)

@@ -93,7 +93,7 @@ class PredictiveModel(nn.Module):
             )
         self.columns: dict[str, Any] | None = None
         self.recalibration: Recalibration | None = None
-        self.has_baseline = self._has_started = False
+        self.has_baseline = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "PredictiveModel":
@@ -264,12 +264,6 @@ class PredictiveModel(nn.Module):
         self.baseline.min_scale = 0.0
         self.has_baseline = True
 
-    def drop_baseline(self) -> None:
-        """Remove the baseline, as for a model that was saved without one."""
-        if self.has_baseline:
-            del self.baseline
-            self.has_baseline = False
-
     def start_at(self, biases: Mapping[str, Tensor]) -> None:
         """Start head and baseline at the raw outputs of the fit of the unconditional model."""
         assert self.head is not None
@@ -287,7 +281,6 @@ class PredictiveModel(nn.Module):
             ValueError: for weights of which one row has nearly all.
         """
         assert self.head is not None
-        self._has_started = True
         sample = train.sample
         weight, features, y, *values = present(
             sample.weight, sample.features, sample.y, *sample.known.values()
@@ -420,22 +413,39 @@ class PredictiveModel(nn.Module):
             self.backbone.train(training)
         return output.shape[-1]
 
+    def adapt_to(self, state: dict[str, Any], prefix: str = "") -> None:
+        """Get the statistics of features and the baseline that a state has, before it is loaded.
+
+        The baseline is dropped where the state has a head and no baseline, as folders of formats 1
+        and 2 do.
+
+        Args:
+            state: the weights by name, in which former names are replaced.
+            prefix: of the names of this model.
+        """
+        if self.head is None:
+            return
+        # where former checkpoints have them
+        for name in ("target_loc", "target_scale"):
+            if prefix + name in state:
+                value = state.pop(prefix + name)
+                state |= {f"{prefix}{part}.{name}": value for part in ("head", "baseline")}
+        feature_loc = state.get(prefix + "feature_loc")
+        if feature_loc is not None and "feature_loc" not in self._buffers:
+            width = len(feature_loc)
+            self.take_feature_statistics(torch.zeros(width), torch.ones(width))
+        has_head, has_baseline = (
+            any(name.startswith(f"{prefix}{part}.") for name in state)
+            for part in ("head", "baseline")
+        )
+        if has_baseline and not self.has_baseline:
+            self.add_baseline()
+        elif has_head and not has_baseline and self.has_baseline:
+            del self.baseline
+            self.has_baseline = False
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        # the model gets the statistics of features and the baseline that the checkpoint has
-        if self.head is not None:
-            self._has_started = True
-            # where former checkpoints have them
-            for name in ("target_loc", "target_scale"):
-                if prefix + name in state_dict:
-                    value = state_dict.pop(prefix + name)
-                    state_dict |= {f"{prefix}{part}.{name}": value for part in ("head", "baseline")}
-            feature_loc = state_dict.get(prefix + "feature_loc")
-            if feature_loc is not None and "feature_loc" not in self._buffers:
-                width = len(feature_loc)
-                self.take_feature_statistics(torch.zeros(width), torch.ones(width))
-            has_baseline = any(name.startswith(prefix + "baseline.") for name in state_dict)
-            if has_baseline and not self.has_baseline:
-                self.add_baseline()
+        self.adapt_to(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 

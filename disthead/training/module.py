@@ -218,6 +218,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         # and the number of such rows
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
+        self._has_started = False  # at the statistics of training rows, or the weights of a file
         self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
         if columns is not None:
             self.build(columns, self._own_backbone)
@@ -227,6 +228,14 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     @property
     def options(self) -> Mapping[str, Any]:
         return self.hparams
+
+    def adapt_to(self, state: dict[str, Any], prefix: str = "") -> None:
+        self._has_started |= self.head is not None
+        super().adapt_to(state, prefix)
+
+    def start_from(self, train: Summary) -> None:
+        self._has_started = True
+        super().start_from(train)
 
     def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
         super().build(columns, backbone)
