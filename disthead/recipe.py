@@ -34,6 +34,7 @@ from disthead.networks.tabular import (
 from disthead.objectives import check_objective, get_objective, name_of
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
+    MIN_SCALE,
     check_relative_spread,
     is_real,
     mean_and_std,
@@ -299,7 +300,7 @@ def tabular_model(
     members: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    min_scale: float = 1e-4,
+    min_scale: float = MIN_SCALE,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     generator: torch.Generator | None = None,
@@ -372,7 +373,7 @@ def fit_tabular(
     ensemble: int = 1,
     hidden_sizes: Sequence[int] = (128, 128),
     bins: int = 16,
-    min_scale: float = 1e-4,
+    min_scale: float = MIN_SCALE,
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     groups: Tensor | None = None,
@@ -485,7 +486,8 @@ def fit_tabular(
     learned = {name: values[name] for name in biases}
     model.baseline.start_at(chosen.unconstrain(learned, model.baseline.links))
     head.start_at(biases)
-    start_near_unconditional_fit(head, _MIN_INITIAL_SCALE if head.is_standardised else 0.0)
+    start = max(_MIN_INITIAL_SCALE, 2 * min_scale)  # above the minimum scale
+    start_near_unconditional_fit(head, start if head.is_standardised else 0.0)
     try:
         training = train(
             model,

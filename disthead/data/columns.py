@@ -166,16 +166,29 @@ class Columns:
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
     def encode(
-        self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
+        self,
+        frame: "DataFrame",
+        needs_target: bool = True,
+        unseen: Unseen | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Encoded:
-        """The table as tensors in single precision.
+        """The table as tensors in the precision of a model.
 
-        Arguments and errors are those of `encode_exactly`.
+        Other arguments and errors are those of `encode_exactly`.
+
+        Args:
+            dtype: that of the model's weights. Tensors are in double precision for a model in
+                double precision, and in single precision for any other.
         """
-        return self.encode_exactly(frame, needs_target, unseen).single()
+        encoded = self.encode_exactly(frame, needs_target, unseen, dtype)
+        return encoded if dtype == torch.float64 else encoded.single()
 
     def encode_exactly(
-        self, frame: "DataFrame", needs_target: bool = True, unseen: Unseen | None = None
+        self,
+        frame: "DataFrame",
+        needs_target: bool = True,
+        unseen: Unseen | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Encoded:
         """The table as tensors in double precision.
 
@@ -185,6 +198,8 @@ class Columns:
             frame: the rows, with their columns in any order; other columns are ignored.
             needs_target: whether the targets and the weights are read.
             unseen: gathers values that the training rows do not have.
+            dtype: that of the model's weights. Features whose differences single precision loses
+                are refused unless it is torch.float64.
 
         Raises:
             DataError: for columns that are missing or of another kind, infinite numbers, and
@@ -198,7 +213,8 @@ class Columns:
             if unseen is not None:
                 unseen.add(column, values)
             encoded = column.encode(values)
-            check_range(column, values, encoded)
+            if dtype != torch.float64:
+                check_range(column, values, encoded)
             features.append(torch.from_numpy(encoded))
         weight = self._weights(frame) if needs_target and self.weight is not None else None
         present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()

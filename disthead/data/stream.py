@@ -64,6 +64,7 @@ class StreamedBatches:
         buffer_size: int = 262_144,
         add_up: Callable[[Tensor], Tensor] = lambda values: values,
         check: Callable[[Encoded], None] | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         self.groups, self.columns, self.batch_size, self.needs_target = (
             groups,
@@ -75,6 +76,7 @@ class StreamedBatches:
         self.steps = max(1, min(steps, _COPIED_ROWS // batch_size))
         self.device = device if device is not None and device.type == "cuda" else None
         self.buffer_size, self.add_up, self.check = buffer_size, add_up, check
+        self.dtype = dtype
         self.rows = sum(group.rows for group in groups)
         self._position = self._start = 0
         self._unseen = None if needs_target else Unseen()  # rows with targets were all read before
@@ -220,9 +222,7 @@ class StreamedBatches:
             for start, frame in read_rows(group, self.columns.used(self.needs_target), CHUNK_ROWS):
                 chosen = slice(max(first - start, 0), max(end - start, 0))
                 with located(group, start):
-                    table = self.columns.encode_exactly(
-                        frame, self.needs_target, self._unseen
-                    ).single()
+                    table = self.columns.encode(frame, self.needs_target, self._unseen, self.dtype)
                     if self.check is not None:
                         self.check(table)
                 tables.append(table.at(chosen))

@@ -43,7 +43,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     classes_: np.ndarray
     target_names_: list[str]
     feature_names_in_: np.ndarray
-    objective: Any = "nll"  # pickles of version 0.1 have none
+    objective: Any = "nll"  # of a subclass without such a parameter
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         _check_lengths(table, targets, "y")
         group = _groups(groups, len(table), weight)
         self._check_targets(targets)
+        self.target_names_ = _target_names(y, self.n_outputs_, table.labels)
         is_there = torch.ones(len(table), dtype=torch.bool) if weight is None else weight > 0
         self._warn_of_targets(targets[is_there])
         if not bool(is_there.all()):
@@ -119,7 +120,6 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             **self._network(),
         )
         self.encoder_, self.model_, self.training_ = encoder, model.double(), training
-        self.target_names_ = _target_names(y, self.n_outputs_, table.labels)
         self.n_features_in_ = len(table.columns)
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
@@ -209,18 +209,23 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return folder.push_to_hub(self, repo_id, **options)
 
     @classmethod
-    def from_pretrained(cls, name: "str | Path", **options: Any) -> Self:
+    def from_pretrained(
+        cls, name: "str | Path", trust: "str | Iterable[str]" = (), **options: Any
+    ) -> Self:
         """The estimator in a local folder, or else in a repository of the Hugging Face hub.
 
         Args:
             name: a folder, or "name/repository".
-            options: as for `huggingface_hub.snapshot_download`, such as `revision` and `token`.
+            trust: as for `load`.
+            options: of a repository, as for `huggingface_hub.snapshot_download`, such as
+                `revision` and `token`.
 
         Raises:
             ImportError: where huggingface_hub is needed and not installed.
+            TypeError: for options of a repository where `name` is a local folder.
             ValueError: as for `load`.
         """
-        return folder.from_pretrained(cls, name, **options)
+        return folder.from_pretrained(cls, name, trust, **options)
 
     @abstractmethod
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_array, as_mapping
-from disthead.data.values import is_missing
+from disthead.data.values import is_missing, label
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_probs
 from disthead.errors import TargetError
@@ -37,7 +37,8 @@ class DistributionClassifier(DistributionEstimator):
             (dist, y) that returns one number per row.
 
     Attributes:
-        classes_: the classes, sorted; in `predict_dist` they are 0, 1 ... in this order.
+        classes_: the classes, sorted, or in the order of a checkpoint that was loaded; in
+            `predict_dist` they are 0, 1 ... in this order.
         model_: the trained `PredictiveModel`.
         n_features_in_: the number of columns of X.
         feature_names_in_: their names, where X is a data frame.
@@ -141,7 +142,7 @@ class DistributionClassifier(DistributionEstimator):
         try:
             labels, positions = np.unique(array, return_inverse=True)
         except TypeError as error:
-            kinds = ", ".join(sorted({type(label).__name__ for label in array.tolist()}))
+            kinds = ", ".join(sorted({type(value).__name__ for value in array.tolist()}))
             raise ValueError(
                 f"y must hold classes of one kind, got {kinds}. Try np.array(y).astype(str)."
             ) from error
@@ -153,13 +154,15 @@ class DistributionClassifier(DistributionEstimator):
                 )
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
-        new = [label for label in labels.tolist() if label not in self.classes_.tolist()]
+        # by their texts, since a checkpoint has the classes of its table as texts, in any order
+        place = {label(value): k for k, value in enumerate(self.classes_.tolist())}
+        new = [value for value in labels.tolist() if label(value) not in place]
         if new:
             raise TargetError(
                 f"y must hold classes of the fit, {self.classes_.tolist()}, got {new[:5]}."
             )
-        place = np.searchsorted(self.classes_, labels)
-        return torch.from_numpy(place[positions].astype(np.int64))
+        places = np.array([place[label(value)] for value in labels.tolist()], dtype=np.int64)
+        return torch.from_numpy(places[positions])
 
     def _check_targets(self, targets: Tensor) -> None:
         family = get_family(self.family, **self._options())

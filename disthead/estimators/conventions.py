@@ -7,7 +7,7 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any, Self
 
-from disthead.errors import warn
+from disthead.errors import nearest, warn
 
 __all__ = ["AdoptsScikitLearn", "BaseEstimator", "warn"]
 
@@ -63,8 +63,20 @@ class AdoptsScikitLearn:
     """
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Make an estimator, after scikit-learn's base class replaced the stand-in."""
+        """Make an estimator, after scikit-learn's base class replaced the stand-in.
+
+        Raises:
+            TypeError: for unknown parameters, with the nearest names.
+        """
         _adopt_scikit_learn()
+        parameters = _arguments(cls)
+        takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        for name in () if takes_any else options:
+            if name not in parameters:
+                raise TypeError(
+                    f"{cls.__name__} has no parameter {name!r}{nearest(name, parameters)} "
+                    f"Parameters: {', '.join(parameters)}."
+                )
         return object.__new__(cls)
 
 

@@ -24,7 +24,7 @@ from disthead.data.encoder import (
 from disthead.data.values import DataError, Values, read_values, rows_of
 from disthead.estimators.conventions import warn
 
-__all__ = ["Table", "TableEncoder"]
+__all__ = ["Table", "TableEncoder", "check_names_differ"]
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,7 @@ class Table:
 
     @staticmethod
     def _frame_names(labels: list[Any]) -> list[str] | None:
-        twice = sorted({str(label) for label in labels if labels.count(label) > 1})
-        if twice:
-            raise ValueError(
-                "columns must have a name of their own each, "
-                f"{', '.join(map(repr, twice))} occurs twice."
-            )
+        check_names_differ(labels)
         is_text = [isinstance(label, str) for label in labels]
         if any(is_text) and not all(is_text):
             raise TypeError(
@@ -113,6 +108,24 @@ class Table:
                 "X.columns.astype(str)."
             )
         return [str(label) for label in labels] if all(is_text) else None
+
+
+def check_names_differ(labels: list[Any], what: str = "columns") -> None:
+    """Refuse a data frame with two columns of one name.
+
+    Args:
+        labels: the names of its columns.
+        what: the columns, in errors.
+
+    Raises:
+        ValueError: with the names that occur more than once.
+    """
+    twice = sorted({str(label) for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ValueError(
+            f"{what} must have a name of their own each, "
+            f"{', '.join(map(repr, twice))} occurs twice."
+        )
 
 
 class TableEncoder:

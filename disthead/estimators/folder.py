@@ -8,7 +8,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +32,13 @@ from disthead.networks.model_folder import (
 )
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.objectives import get_objective, name_of, specification
-from disthead.training.saved import check_weights, read_checkpoint, rebuilding, shapes_of
+from disthead.training.saved import (
+    check_path,
+    check_weights,
+    read_checkpoint,
+    rebuilding,
+    shapes_of,
+)
 from disthead.training.trust import GIVEN, check_classes
 
 __all__ = ["from_pretrained", "load", "push_to_hub", "save"]
@@ -112,8 +118,11 @@ def load(kind: type[FittedEstimator], path: Path, trust: "str | Iterable[str]" =
         ImportError: where safetensors is not installed.
         ValueError: for files that hold no such estimator, and for damaged or changed ones.
     """
+    if not path.exists():
+        raise ValueError(f"no such file or folder: {path}.")
     if path.is_file():
         return _of_checkpoint(kind, path, trust)
+    check_path(path)
     saved = read_folder(path, kind.__name__)
     with _naming(path / CONFIG):
         _check_config(saved.config, kind)
@@ -168,6 +177,12 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
     contents = read_checkpoint(path)
     options = contents["hyper_parameters"]
     check_classes(options, path, trust)
+    backbone = options.get("backbone")
+    if isinstance(backbone, str) and backbone.startswith(GIVEN):
+        raise ValueError(
+            f"{path} has a backbone {backbone}, which an estimator cannot make: use "
+            "DistributionModule.load_from_checkpoint(path, backbone=...)."
+        )
     if not isinstance(options.get("columns"), Mapping):
         raise ValueError(
             f"{path} does not know the columns of its table: it was trained by loaders of its own."
@@ -179,14 +194,19 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
         if has_classes != is_classifier:
             other = "DistributionClassifier" if has_classes else "DistributionRegressor"
             raise ValueError(f"{path} holds a model of {options['family']}: use {other}.load.")
-        for what, name in (("known quantities", columns.known), ("a unit", columns.unit)):
+        several = is_classifier and len(columns.target) > 1
+        for what, name in (
+            ("known quantities", columns.known),
+            ("a unit", columns.unit),
+            ("several targets of classes", several and ", ".join(columns.target)),
+        ):
             if name:
                 raise ValueError(
                     f"{path} was trained with {what}, {name}, which estimators do not take: use "
                     "`disthead predict`, or DistributionModule.load_from_checkpoint."
                 )
         with torch.random.fork_rng(devices=[]):
-            model = PredictiveModel.from_options(options)
+            model = PredictiveModel.from_options(options).double()
         if contents.get("recalibration") is not None:
             model.recalibration = rebuild(contents["recalibration"])
         check_weights(contents["state_dict"], model.state_dict(), path)
@@ -200,7 +220,7 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
         _take_columns(estimator, columns, True)
         if is_classifier:
             estimator.classes_ = _class_labels(columns, model)
-        estimator.model_ = model.double().eval()
+        estimator.model_ = model.eval()
         estimator.report_ = [f"trained as the checkpoint {path.name}."]
     return estimator
 
@@ -211,12 +231,27 @@ def _known_objective(objective: Any) -> Any:
 
 
 def _class_labels(columns: Columns, model: PredictiveModel) -> np.ndarray:
-    """The classes of the table; integers from 0 where the table had class indices."""
-    names = next(iter(columns.classes.values()), None)
-    if names is not None:
-        return np.array(names)
+    """The classes of the table; integers from 0 where the table had class indices.
+
+    Truth values and whole numbers, of which a checkpoint has the texts, are what they were.
+    """
     assert model.head is not None
-    return np.arange(getattr(model.head.family, "num_classes", 2))
+    count = getattr(model.head.family, "num_classes", 2)
+    names = next(iter(columns.classes.values()), None)
+    if names is None:
+        return np.arange(count)
+    if len(names) != count:
+        raise ValueError(
+            f"the model has {count} classes, of which {len(names)} have names: use `disthead "
+            "predict`, or DistributionModule.load_from_checkpoint."
+        )
+    if set(names) <= {"True", "False"}:
+        return np.array([name == "True" for name in names])
+    with suppress(ValueError, OverflowError):
+        numbers = np.array([int(name) for name in names], dtype=np.int64)
+        if [str(number) for number in numbers.tolist()] == names:
+            return numbers
+    return np.array(names)
 
 
 @contextmanager
@@ -299,14 +334,24 @@ def push_to_hub(estimator: FittedEstimator, repo_id: str, **options: Any) -> str
     return str(address)
 
 
-def from_pretrained(kind: type[FittedEstimator], name: "str | Path", **options: Any) -> Any:
+def from_pretrained(
+    kind: type[FittedEstimator],
+    name: "str | Path",
+    trust: "str | Iterable[str]" = (),
+    **options: Any,
+) -> Any:
     """Read an estimator from a local folder, or else from the Hugging Face hub."""
-    if Path(name).is_dir():
-        return load(kind, Path(name))
-    return load(
-        kind,
-        Path(_hub().snapshot_download(str(name), allow_patterns=[CONFIG, WEIGHTS], **options)),
-    )
+    path = Path(name)
+    if not path.exists():
+        path = Path(
+            _hub().snapshot_download(str(name), allow_patterns=[CONFIG, WEIGHTS], **options)
+        )
+    elif options:
+        raise TypeError(
+            f"{name} is on this machine, and takes no options of a repository, got "
+            f"{', '.join(options)}: leave them out."
+        )
+    return load(kind, path, trust)
 
 
 def _hub() -> Any:
@@ -335,8 +380,7 @@ def _check_shape(
 def _fill(model: PredictiveModel, tensors: dict[str, torch.Tensor], folder: Path) -> None:
     """Load the weights into a model that has its extra state already."""
     assert model.head is not None
-    if not any(name.startswith("baseline.") for name in tensors):  # of earlier versions
-        model.drop_baseline()
+    model.adapt_to(tensors)
     for name in ("target_loc", "target_scale"):
         if f"head.{name}" in tensors:
             _check_shape(f"head.{name}", torch.Size(model.head.event_shape), tensors, folder)

@@ -14,6 +14,7 @@ from disthead.distributions.base import Distribution, quantiles
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
+from disthead.estimators.encoder import check_names_differ
 from disthead.families import Arc, Interval
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
@@ -178,9 +179,12 @@ class DistributionRegressor(DistributionEstimator):
 
     def _warn_of_targets(self, targets: Tensor) -> None:
         if not self._made_family(targets).is_discrete:
-            for column in targets.reshape(len(targets), -1).unbind(1):
+            for name, column in zip(
+                self.target_names_, targets.reshape(len(targets), -1).unbind(1), strict=True
+            ):
+                what = "y" if self.n_outputs_ == 1 else f"column {name!r} of y"
                 for message in check_continuous_target(column).messages:
-                    warn(f"y has {message}", TargetWarning)
+                    warn(f"{what} has {message}", TargetWarning)
 
     def _made_family(self, targets: Tensor) -> Family:
         return get_family(self.family, event_shape=tuple(targets.shape[1:]), **self._options())
@@ -210,6 +214,7 @@ def _each_output(dist: Distribution) -> Distribution:
 def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     """Targets in double precision, NaN where they are missing; each column is read by itself."""
     if hasattr(y, "columns"):
+        check_names_differ(list(y.columns), "the columns of y")
         return np.stack([_as_numbers(y[name], takes_truth) for name in y.columns], -1)
     array = (
         y.detach().cpu().numpy()

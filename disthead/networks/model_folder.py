@@ -32,7 +32,8 @@ from disthead.errors import first_line, warn
 from disthead.families.family import get_family, takes_classes
 from disthead.files import unchanged, writing_folder
 from disthead.networks.tabular import TabularBackbone
-from disthead.standardisation import why_not
+from disthead.objectives import get_objective
+from disthead.standardisation import MIN_SCALE, why_not
 
 __all__ = [
     "CHANGED",
@@ -93,7 +94,9 @@ def write_folder(folder: Path, config: dict[str, Any], tensors: Mapping[str, Ten
     text = json.dumps(config | {"sha256": _digest(config)}, indent=2, ensure_ascii=False) + "\n"
     metadata = {"config": text, "sha256": json.dumps(digests)}
     with writing_folder(folder, last=CONFIG) as unfinished:
-        safetensors.torch.save_file(dict(tensors), unfinished / WEIGHTS, metadata)
+        # `save_file` would make a file that nobody else may read, whatever the umask
+        contents = safetensors.torch.save(dict(tensors), metadata)
+        (unfinished / WEIGHTS).write_bytes(contents)
         (unfinished / CONFIG).write_text(text, "utf-8")
 
 
@@ -144,6 +147,7 @@ def read_folder(folder: Path, estimator: str | None = None) -> ModelFolder:
             check_entries(config["classes"], _CLASSES, "classes")
         if config["recalibration"] is not None:
             check_entries(config["recalibration"], _RECALIBRATION, "recalibration")
+        _check_agreement(config)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG}: {' '.join(str(error).split())} {CHANGED}") from error
     return ModelFolder(config, tensors, folder)
@@ -187,7 +191,9 @@ _MODEL = {
     "backbone": Kind(
         "a mapping, a text or null", lambda value: value is None or isinstance(value, (dict, str))
     ),
-    "min_scale": NUMBER,
+    "min_scale": Kind(
+        "a number, 0 or more and below 1", lambda value: NUMBER.holds(value) and 0 <= value < 1
+    ),
     "ensemble": COUNT,
     "columns": MAPPING,  # checked by `Columns.from_state`
     "links?": _ANYTHING,
@@ -202,6 +208,31 @@ _MODEL = {
 _CLASSES = {"values": Kind("a list", lambda value: isinstance(value, list)), "dtype": TEXT}
 # their values are checked by `rebuild`
 _RECALIBRATION = {"name": TEXT, "arguments": MAPPING, "fitted_on": MAPPING}
+
+
+def _check_agreement(config: dict[str, Any]) -> None:
+    """Refuse an objective that does not exist, and classes that are not those of the model."""
+    get_objective(config["parameters"].get("objective", "nll"))
+    model, classes = config["model"], config["classes"]
+    columns = Columns.from_state(model["columns"])
+    if classes is None:
+        if columns.classes:
+            raise ValueError("entry classes is null, and model.columns.classes is not.")
+        return
+    names = [label(value) for value in classes["values"]]
+    # a table of class indices has no names of them
+    expected = columns.classes or {columns.target[0]: list(map(str, range(len(names))))}
+    if len(columns.target) != 1 or expected != {columns.target[0]: names}:
+        raise ValueError(
+            f"entry classes has {', '.join(names[:5])} for one target, and model.columns has "
+            f"{expected} for the targets {', '.join(columns.target)}."
+        )
+    if takes_classes(model["family"]):
+        count = (model["family_options"] or {}).get("num_classes", len(names))
+    else:
+        count = 2
+    if len(names) != count:
+        raise ValueError(f"entry classes has {len(names)} classes, and the model {count}.")
 
 
 def target_names(count: int, features: Collection[str]) -> list[str]:
@@ -261,7 +292,7 @@ def _upgraded(
                 "encoded": numeric(features),
             },
         },
-        "min_scale": 1e-4,
+        "min_scale": MIN_SCALE,
         "ensemble": config["members"],
         "columns": columns.state,
     }

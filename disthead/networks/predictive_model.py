@@ -17,7 +17,13 @@ from disthead.families.family import takes_classes
 from disthead.head import DistributionHead
 from disthead.networks.backbone import build, completed, multilayer_perceptron
 from disthead.networks.tabular import MemberHead, TabularBackbone, start_near_unconditional_fit
-from disthead.standardisation import SCALES, check_relative_spread, robust_units, why_not
+from disthead.standardisation import (
+    MIN_SCALE,
+    SCALES,
+    check_relative_spread,
+    robust_units,
+    why_not,
+)
 from disthead.weights import check_share, present
 
 __all__ = ["PredictiveModel"]
@@ -37,7 +43,7 @@ _OPTIONS: dict[str, Any] = {
     "in_features": None,
     "backbone_features": None,
     "standardise": True,
-    "min_scale": 1e-4,
+    "min_scale": MIN_SCALE,
     "ensemble": 1,
     "columns": None,
 }
@@ -93,7 +99,7 @@ class PredictiveModel(nn.Module):
             )
         self.columns: dict[str, Any] | None = None
         self.recalibration: Recalibration | None = None
-        self.has_baseline = self._has_started = False
+        self.has_baseline = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "PredictiveModel":
@@ -142,13 +148,18 @@ class PredictiveModel(nn.Module):
         Raises:
             RuntimeError: before the number of features is known.
         """
+        head = self._known_head()
+        features = self.backbone(self.standardise(features))
+        return head(features, standardised=standardised, **row_constants)
+
+    def _known_head(self) -> DistributionHead:
+        """The head, which there is once the number of features is known."""
         if self.head is None:
             raise RuntimeError(
                 "the model does not know its inputs yet: call fit with a TabularDataModule, or "
                 "give in_features."
             )
-        features = self.backbone(self.standardise(features))
-        return self.head(features, standardised=standardised, **row_constants)
+        return self.head
 
     @property
     def members(self) -> int | None:
@@ -163,8 +174,7 @@ class PredictiveModel(nn.Module):
         """
         if "feature_loc" not in self._buffers:
             return features
-        assert self.head is not None
-        dtype = next(self.head.parameters()).dtype
+        dtype = next(self._known_head().parameters()).dtype
         return ((features - self.feature_loc) * self.feature_rate).to(dtype)
 
     @property
@@ -181,11 +191,11 @@ class PredictiveModel(nn.Module):
         return self._unit("target_scale", 1.0)
 
     def _unit(self, name: str, default: float) -> Tensor:
-        assert self.head is not None
-        if self.head.is_standardised:
-            return getattr(self.head, name)
-        device = next(self.head.parameters()).device
-        return torch.full(self.head.event_shape, default, device=device)
+        head = self._known_head()
+        if head.is_standardised:
+            return getattr(head, name)
+        device = next(head.parameters()).device
+        return torch.full(head.event_shape, default, device=device)
 
     @torch.no_grad()
     def recalibrate(
@@ -228,13 +238,26 @@ class PredictiveModel(nn.Module):
         Args:
             rows: the batch_shape.
             row_constants: quantities of each row, as for `forward`.
+
+        Raises:
+            RuntimeError: for a model without a baseline, such as one before training.
         """
+        if not self.has_baseline:
+            raise RuntimeError(
+                "marginal needs the unconditional model (no features), which training makes and "
+                "this model does not have: ask has_baseline first."
+            )
         device = next(self.baseline.parameters()).device
         return self.baseline(torch.zeros(*rows, 1, device=device), **row_constants)
 
     def only(self, member: int) -> "PredictiveModel":
-        """The model of one member, with the same statistics, baseline and recalibration."""
-        assert isinstance(self.head, MemberHead)
+        """The model of one member, with the same statistics, baseline and recalibration.
+
+        Raises:
+            ValueError: for a model of a single network.
+        """
+        if not isinstance(self.head, MemberHead):
+            raise ValueError("only needs an ensemble with several members, got a single network.")
         model = PredictiveModel(self.backbone.only(member), self.head.only(member))
         model.options = {**self.options, "ensemble": 1}
         model.columns, model.recalibration = self.columns, self.recalibration
@@ -258,25 +281,17 @@ class PredictiveModel(nn.Module):
 
     def add_baseline(self) -> None:
         """Add the head of the unconditional model, with the same family, links and fixed values."""
-        head = self.head
-        assert head is not None
-        self.baseline = head.without_features().requires_grad_(False)
+        self.baseline = self._known_head().without_features().requires_grad_(False)
         self.baseline.min_scale = 0.0
         self.has_baseline = True
 
-    def drop_baseline(self) -> None:
-        """Remove the baseline, as for a model that was saved without one."""
-        if self.has_baseline:
-            del self.baseline
-            self.has_baseline = False
-
     def start_at(self, biases: Mapping[str, Tensor]) -> None:
         """Start head and baseline at the raw outputs of the fit of the unconditional model."""
-        assert self.head is not None
+        head = self._known_head()
         if self.has_baseline:
             self.baseline.start_at(biases)
-        self.head.start_at(biases)
-        start_near_unconditional_fit(self.head)
+        head.start_at(biases)
+        start_near_unconditional_fit(head)
 
     @torch.no_grad()
     def start_from(self, train: Summary) -> None:
@@ -286,14 +301,13 @@ class PredictiveModel(nn.Module):
             TargetError: for targets that the family cannot learn.
             ValueError: for weights of which one row has nearly all.
         """
-        assert self.head is not None
-        self._has_started = True
+        head = self._known_head()
         sample = train.sample
         weight, features, y, *values = present(
             sample.weight, sample.features, sample.y, *sample.known.values()
         )
         check_share(sample.weight, sample.rows if isinstance(sample.rows, Tensor) else None)
-        check_relative_spread(self.head.family, y, weight, "the target")
+        check_relative_spread(head.family, y, weight, "the target")
         row_constants = dict(zip(sample.known, values, strict=True))
         if train.features is not None and self.options["standardise"]:
             std = train.features.spread
@@ -302,24 +316,24 @@ class PredictiveModel(nn.Module):
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
             self.backbone.fit(self.standardise(features), weight)
         if self.options["standardise"] and self.can_standardise_target:
-            loc, scale = robust_units(train.y.mean, train.y.spread, y, weight, self.head.family)
-            dtype = torch.promote_types(next(self.head.parameters()).dtype, torch.float32)
+            loc, scale = robust_units(train.y.mean, train.y.spread, y, weight, head.family)
+            dtype = torch.promote_types(next(head.parameters()).dtype, torch.float32)
             scale = torch.where(scale > 0, scale, 1.0)
-            for head in (self.head, self.baseline):
-                head.change_units(loc.to(dtype), scale.to(dtype))
+            for one in (head, self.baseline):
+                one.change_units(loc.to(dtype), scale.to(dtype))
             y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
         self.start_at(self.baseline.fitted_biases(y, row_constants, weight))
 
     @property
     def can_standardise_target(self) -> bool:
         """Whether the family and its fixed parameters allow a standardised target."""
-        assert self.head is not None
-        return why_not(self.head.family, self.options["fixed"] or {}) is None
+        fixed = self.options.get("fixed") or {}
+        return why_not(self._known_head().family, fixed) is None
 
     @property
     def has_min_scale(self) -> bool:
         """Whether the predicted scale has a minimum."""
-        head, fixed = self.head, self.options["fixed"] or {}
+        head, fixed = self.head, self.options.get("fixed") or {}
         return bool(
             head is not None
             and head.is_standardised
@@ -420,22 +434,39 @@ class PredictiveModel(nn.Module):
             self.backbone.train(training)
         return output.shape[-1]
 
+    def adapt_to(self, state: dict[str, Any], prefix: str = "") -> None:
+        """Get the statistics of features and the baseline that a state has, before it is loaded.
+
+        The baseline is dropped where the state has a head and no baseline, as folders of formats 1
+        and 2 do.
+
+        Args:
+            state: the weights by name, in which former names are replaced.
+            prefix: of the names of this model.
+        """
+        if self.head is None:
+            return
+        # where former checkpoints have them
+        for name in ("target_loc", "target_scale"):
+            if prefix + name in state:
+                value = state.pop(prefix + name)
+                state |= {f"{prefix}{part}.{name}": value for part in ("head", "baseline")}
+        feature_loc = state.get(prefix + "feature_loc")
+        if feature_loc is not None and "feature_loc" not in self._buffers:
+            width = len(feature_loc)
+            self.take_feature_statistics(torch.zeros(width), torch.ones(width))
+        has_head, has_baseline = (
+            any(name.startswith(f"{prefix}{part}.") for name in state)
+            for part in ("head", "baseline")
+        )
+        if has_baseline and not self.has_baseline:
+            self.add_baseline()
+        elif has_head and not has_baseline and self.has_baseline:
+            del self.baseline
+            self.has_baseline = False
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        # the model gets the statistics of features and the baseline that the checkpoint has
-        if self.head is not None:
-            self._has_started = True
-            # where former checkpoints have them
-            for name in ("target_loc", "target_scale"):
-                if prefix + name in state_dict:
-                    value = state_dict.pop(prefix + name)
-                    state_dict |= {f"{prefix}{part}.{name}": value for part in ("head", "baseline")}
-            feature_loc = state_dict.get(prefix + "feature_loc")
-            if feature_loc is not None and "feature_loc" not in self._buffers:
-                width = len(feature_loc)
-                self.take_feature_statistics(torch.zeros(width), torch.ones(width))
-            has_baseline = any(name.startswith(prefix + "baseline.") for name in state_dict)
-            if has_baseline and not self.has_baseline:
-                self.add_baseline()
+        self.adapt_to(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 

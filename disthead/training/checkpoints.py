@@ -246,6 +246,7 @@ def _load(
         part = "test" if part == "train" and is_new else part
         options[f"{part}_path" if is_new else "path"] = path
     data = TabularDataModule.load_from_checkpoint(checkpoint, **options)
+    data.dtype = next(module.parameters()).dtype
     if not options and all(
         data.hparams[name] is None for name in ("path", "dataset", f"{part}_path")
     ):

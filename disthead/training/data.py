@@ -149,7 +149,8 @@ class TabularDataModule(lightning.LightningDataModule):
             pick("unit of the target", unit, dict.fromkeys(("degrees", "radians")))
         self.target = list(as_names(target, "target", "['y']"))
         self.columns: Columns | None = None
-        self._encoded: dict[str, Encoded] = {}
+        self.dtype = torch.float32  # of the model's weights, which batches for it have
+        self._encoded: dict[tuple[str, bool, torch.dtype], Encoded] = {}
         self._frames: dict[str, DataFrame] = {}
         self._row_groups: dict[str, list[RowGroup]] = {}
         self._summaries: dict[str, Summary] = {}
@@ -201,6 +202,7 @@ class TabularDataModule(lightning.LightningDataModule):
             DataError: for a table that cannot be used.
         """
         module = getattr(self.trainer, "lightning_module", None)
+        self.dtype = getattr(module, "dtype", self.dtype)
         state = getattr(module, "columns", None)
         if state is not None:
             self.columns = Columns.from_state(state)
@@ -370,6 +372,7 @@ class TabularDataModule(lightning.LightningDataModule):
         columns = self.columns or self.find_columns()
         options |= {
             "needs_target": name != "predict",
+            "dtype": self.dtype,
             "buffer_size": self.hparams.buffer_size if seed is not None else 1,
         }
         if name == "predict":  # the rows of other parts were read before
@@ -439,12 +442,12 @@ class TabularDataModule(lightning.LightningDataModule):
 
     def _table(self, source: str, part: str) -> Encoded:
         """The table as tensors; prediction does not need its targets."""
-        key = f"{source} without targets" if part == "predict" else source
+        key = (source, part != "predict", self.dtype)
         if key not in self._encoded:
             columns, unseen = self.columns or self.find_columns(), Unseen()
             with self._named(source):
                 self._encoded[key] = columns.encode(
-                    self._frame(source), needs_target=part != "predict", unseen=unseen
+                    self._frame(source), part != "predict", unseen, self.dtype
                 )
             if unseen and source not in self._warned:
                 self._warned.add(source)

@@ -36,12 +36,16 @@ from disthead.errors import NonFiniteLoss, unknown_name, warn
 from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
-from disthead.networks.model_folder import is_model_folder
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import plan, steps_of
 from disthead.objectives import check_objective, get_objective, name_of, specification
 from disthead.objectives.likelihood import nll
-from disthead.standardisation import check_precision, mean_and_std, warn_of_dominant_rows
+from disthead.standardisation import (
+    MIN_SCALE,
+    check_precision,
+    mean_and_std,
+    warn_of_dominant_rows,
+)
 from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
@@ -50,6 +54,7 @@ from disthead.training.saved import (
     check_weights,
     class_path,
     comparable,
+    is_double,
     own_options,
     plain,
     read_checkpoint,
@@ -128,7 +133,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             training targets, so that no scale collapses onto a single row; for vectors that of the
             diagonal of `scale_tril`, or of the root of `cov_diag`. 0 for none (docs/edges.md).
         ensemble: the number of networks, trained at once by batched products, whose exact mixture
-            is the prediction (docs/ensembles.md). Member e learns by its own likelihood, without
+            is the prediction (docs/ensembles.md). Member e learns by its own objective, without
             the rows whose number in the table is e modulo `ensemble`. Your own backbone needs the
             attribute `members`, as `TabularBackbone` has it.
         objective: what training minimises: a name (`disthead.objectives.names()`), a name with
@@ -165,7 +170,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         in_features: int | None = None,
         backbone_features: int | None = None,
         standardise: bool = True,
-        min_scale: float = 1e-4,
+        min_scale: float = MIN_SCALE,
         ensemble: int = 1,
         objective: str | dict[str, Any] | Callable[..., Any] = "nll",
         optimizer: str | dict[str, Any] = "AdamW",
@@ -218,6 +223,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         # and the number of such rows
         self._infinite: list[Tensor] = []
         self._random_state: Tensor | None = None
+        self._has_started = False  # at the statistics of training rows, or the weights of a file
         self._resumes_within_epoch, self._made, self.steps_at_once = False, 0, 1
         if columns is not None:
             self.build(columns, self._own_backbone)
@@ -227,6 +233,14 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     @property
     def options(self) -> Mapping[str, Any]:
         return self.hparams
+
+    def adapt_to(self, state: dict[str, Any], prefix: str = "") -> None:
+        self._has_started |= self.head is not None
+        super().adapt_to(state, prefix)
+
+    def start_from(self, train: Summary) -> None:
+        self._has_started = True
+        super().start_from(train)
 
     def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
         super().build(columns, backbone)
@@ -950,8 +964,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         A stranger's checkpoint runs no code (SECURITY.md).
 
         Args:
-            checkpoint_path: a file on this machine, or a folder that an estimator saved, whose
-                model stays in double precision.
+            checkpoint_path: a file on this machine, or a folder that an estimator saved. The model
+                of weights in double precision, such as those of an estimator, stays in it.
             map_location: the device of the model; the CPU unless given.
             hparams_file: not supported; give other options by name.
             strict: whether the weights must be exactly those of this model; True unless given.
@@ -990,7 +1004,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                     lambda: cls(**saved | options), checkpoint["state_dict"], checkpoint_path
                 )
             module = cls(**saved | options)
-            if is_model_folder(checkpoint_path):  # estimators predict in double precision
+            if is_double(checkpoint["state_dict"]):
                 module.double()
             module.configure_model()
             module.on_load_checkpoint(checkpoint)

@@ -108,7 +108,7 @@ class Predictor:
             DataError: for rows that the model cannot use.
         """
         columns, count = self.columns, len(self._unseen)
-        rows = columns.encode(read_table(batch), needs_target=False, unseen=self._unseen)
+        rows = columns.encode(read_table(batch), False, self._unseen, self.module.dtype)
         if len(self._unseen) > count:
             warnings.warn(self._unseen.message(), UserWarning, stacklevel=2)
         self.module.head.family.check_row_constants(rows.known, columns.known)

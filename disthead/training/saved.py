@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from disthead.errors import first_line
 from disthead.files import unchanged
-from disthead.networks.model_folder import is_model_folder, read_folder
+from disthead.networks.model_folder import CONFIG, WEIGHTS, is_model_folder, read_folder
 
 __all__ = [
     "check_checkpoint",
+    "check_path",
     "check_sizes",
     "check_weights",
     "class_path",
     "comparable",
+    "is_double",
     "own_options",
     "plain",
     "read_checkpoint",
@@ -35,6 +37,7 @@ _REMEDY = "Take another copy of it, or the checkpoint of another epoch beside it
 _END_OF_ARCHIVE = 22  # bytes of the last record of a zip archive without a comment
 _CHUNK_BYTES = 1 << 20
 _EXCESS_NUMBERS = 10_000_000  # by which one weight of a model may exceed all weights in its file
+_TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings
 _FOLDER = 0x10  # the attribute of parts that are folders
 
 
@@ -48,18 +51,43 @@ def _opened(path: Any) -> Iterator[IO[bytes]]:
         ValueError: for a missing or damaged file, with the damaged part, and for one that changes
             while it is read.
     """
+    check_path(path)
     if Path(path).is_dir():
-        inside = [*sorted(Path(path).rglob("best.ckpt")), *sorted(Path(path).rglob("*.ckpt"))]
-        hint = (
-            f"give a checkpoint in it, such as {inside[0]}" if inside else "it holds no checkpoint"
-        )
-        raise ValueError(f"{path} is a folder, not a checkpoint: {hint}.")
+        raise ValueError(f"{path} is a folder, not a checkpoint: it holds no checkpoint.")
     if not Path(path).is_file():
         raise ValueError(f"no such checkpoint: {path}.")
     with unchanged(path), open(path, "rb") as file:
         _check_parts(file, path)
         file.seek(0)
         yield file
+
+
+def check_path(path: Any) -> None:
+    """Refuse a path beside that of a checkpoint, or of the folder of a saved model.
+
+    Raises:
+        ValueError: with the path to give, or the file that is missing.
+    """
+    path = Path(path)
+    if path.is_dir():
+        missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+        if len(missing) == 1:
+            raise ValueError(
+                f"{path} must hold {CONFIG} and {WEIGHTS}, as `save` writes them; {missing[0]} is "
+                "missing."
+            )
+        inside = [*sorted(path.rglob("best.ckpt")), *sorted(path.rglob("*.ckpt"))]
+        if missing and inside:
+            raise ValueError(
+                f"{path} is a folder, not a checkpoint: give a checkpoint in it, such as "
+                f"{inside[0]}."
+            )
+    elif path.name in (CONFIG, WEIGHTS) and is_model_folder(path.parent):
+        raise ValueError(
+            f"{path} is one of the two files of a saved model: give their folder, {path.parent}."
+        )
+    elif path.suffix in _TABLES:
+        raise ValueError(f"{path} is a table, not a checkpoint of a model.")
 
 
 def check_checkpoint(path: Any) -> None:
@@ -228,6 +256,15 @@ def check_weights(
                 f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} "
                 f"are NaN or infinite, with which nothing can be predicted. {remedy}"
             )
+
+
+def is_double(state: Mapping[str, Any]) -> bool:
+    """Whether the weights of the head in a file are in double precision."""
+    return any(
+        name.startswith(("head.linear.", "head.shared.")) and value.dtype == torch.float64
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    )
 
 
 def shapes_of(make: Callable[[], nn.Module]) -> dict[str, torch.Size]:

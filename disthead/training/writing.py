@@ -19,6 +19,7 @@ from disthead.data.row_groups import RowGroup, find_files, find_row_groups, loca
 from disthead.data.table import DataError
 from disthead.distributions.base import Distribution
 from disthead.files import check_file, check_folder, writing
+from disthead.networks.model_folder import WEIGHTS, is_model_folder
 from disthead.prediction import TableWriter, ending_of, left_out, predictions, seed_of
 from disthead.progress import Progress
 from disthead.training.predictor import Predictor
@@ -118,7 +119,9 @@ def predict_files(
 
 def _check_same_run(folder: Path, predictor: Predictor, files: list[Path], ids: list[str]) -> None:
     """Refuse a folder with parts of another model, other files or other options."""
-    with open(predictor.checkpoint, "rb") as model:
+    path = Path(predictor.checkpoint)
+    # the weights of a folder hold its configuration, too
+    with open(path / WEIGHTS if is_model_folder(path) else path, "rb") as model:
         digest = hashlib.file_digest(model, "sha256").hexdigest()
     rows = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     run = json.dumps(

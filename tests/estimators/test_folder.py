@@ -20,6 +20,9 @@ import torch
 from safetensors import safe_open
 
 from disthead import DistributionClassifier, DistributionRegressor
+from disthead.networks.model_folder import read_folder, write_folder
+from disthead.networks.tabular import TabularBackbone
+from disthead.training import DistributionModule
 from tests.reliability.mutations import mutate_entries
 
 OLD = Path(__file__).parents[1] / "data"
@@ -488,3 +491,91 @@ def test_weights_that_are_no_numbers_are_refused_though_their_digest_fits(tmp_pa
         ValueError, match=f"1 of the .* of the weights '{name}' are NaN or infinite"
     ):
         DistributionRegressor.load(folder)
+
+
+@pytest.mark.parametrize(
+    "place, value, message",
+    [
+        (("classes",), {"values": ["x", "y"], "dtype": "<U1"}, "entry classes has x, y for one"),
+        (("classes",), {"values": ["y", "x", "z"], "dtype": "<U1"}, "entry classes has y, x, z"),
+        (("classes",), None, "entry classes is null"),
+        (("model", "columns", "classes"), {"t": ["z", "y", "x"]}, "for the targets t"),
+        (("model", "columns", "classes"), {"u": ["x", "y", "z"]}, "for the targets t"),
+        (("model", "family_options"), {"num_classes": 4}, "3 classes, and the model 4"),
+        (("model", "min_scale"), -5, "min_scale must be a number, 0 or more and below 1"),
+        (("model", "min_scale"), 1e9, "min_scale must be a number, 0 or more and below 1"),
+        (("model", "min_scale"), float("nan"), "min_scale must be a number"),
+        (("parameters", "objective"), "crsp", "unknown objective 'crsp'; did you mean 'crps'"),
+    ],
+)
+def test_both_readers_refuse_entries_that_contradict_each_other(tmp_path, place, value, message):
+    X, y = numbers()
+    y = pd.Series(np.array(["x", "y", "z"])[np.digitize(y, [-0.5, 0.5])], name="t")
+    folder = DistributionClassifier(**SMALL).fit(X, y).save(tmp_path / "model")
+    config, tensors, _ = read_folder(folder)
+    config = {name: entry for name, entry in config.items() if not name.endswith("sha256")}
+    entries = config
+    for name in place[:-1]:
+        entries = entries[name]
+    entries[place[-1]] = value
+    write_folder(tmp_path / "other", config, tensors)
+    for load in (DistributionClassifier.load, DistributionModule.load_from_checkpoint):
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path / "other")
+
+
+def test_both_files_have_the_permissions_of_other_files(tmp_path):
+    X, y = numbers()
+    folder = DistributionRegressor(**SMALL).fit(X, y).save(tmp_path / "model")
+    (tmp_path / "other").touch()
+    for path in folder.iterdir():
+        assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+class TestWrongPaths:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        return DistributionRegressor(**SMALL).fit(*numbers()).save(tmp_path / "model")
+
+    @pytest.mark.parametrize(
+        "path, message",
+        [
+            ("nothere.ckpt", "no such (file or folder|checkpoint): nothere.ckpt"),
+            ("model/config.json", "give their folder, model"),
+            ("model/model.safetensors", "give their folder, model"),
+            ("run", r"give a checkpoint in it, such as run/checkpoints/best\.ckpt"),
+            ("half", r"half must hold .*; model\.safetensors is missing"),
+            ("table.csv", "table.csv is a table, not a checkpoint"),
+        ],
+    )
+    def test_the_error_says_which_path_to_give(self, folder, path, message):
+        Path("run/checkpoints").mkdir(parents=True)
+        Path("run/checkpoints/best.ckpt").touch()
+        Path("half").mkdir()
+        shutil.copy("model/config.json", "half")
+        Path("table.csv").write_text("a,b\n1,2\n")
+        for load in (DistributionRegressor.load, DistributionModule.load_from_checkpoint):
+            with pytest.raises(ValueError, match=message):
+                load(path)
+
+    def test_a_local_folder_takes_no_options_of_a_repository(self, folder):
+        DistributionRegressor.from_pretrained("model", trust="my_package")
+        with pytest.raises(TypeError, match="got revision: leave them out"):
+            DistributionRegressor.from_pretrained("model", revision="main")
+
+
+def test_trust_of_a_local_folder_is_not_ignored(tmp_path):
+    folder = DistributionRegressor(**SMALL).fit(*numbers()).save(tmp_path / "model")
+    config, tensors, _ = read_folder(folder)
+    config["model"]["backbone"]["class_path"] = f"{__name__}.Backbone"
+    config = {name: entry for name, entry in config.items() if not name.endswith("sha256")}
+    write_folder(tmp_path / "own", config, tensors)
+    with pytest.raises(ValueError, match="trust"):
+        DistributionRegressor.from_pretrained(tmp_path / "own")
+    model = DistributionRegressor.from_pretrained(tmp_path / "own", trust=__name__)
+    assert isinstance(model.model_.backbone, Backbone)
+
+
+class Backbone(TabularBackbone):
+    """A class outside the package."""

@@ -3,10 +3,11 @@ formulas.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from disthead import DistributionRegressor
+from disthead import DistributionClassifier, DistributionRegressor
 from disthead.diagnostics.targets import TargetWarning
 from disthead.errors import TargetError
 from disthead.families import StudentT
@@ -281,3 +282,26 @@ def test_intervals_of_directions_cross_the_seam_and_say_what_they_hold():
     assert not interval.contains(np.zeros(300)).any()
     across = np.where(y < 0, y + 2 * np.pi, y)
     assert np.array_equal(interval.contains(across), interval.contains(y))
+
+
+def test_two_targets_of_one_name_are_refused():
+    y = pd.DataFrame(np.zeros((5, 2)), columns=["u", "u"])
+    with pytest.raises(
+        ValueError, match="the columns of y must have a name of their own each, 'u'"
+    ):
+        DistributionRegressor().fit(np.zeros((5, 1)), y)
+
+
+@pytest.mark.parametrize("kind", [DistributionRegressor, DistributionClassifier])
+def test_an_unknown_parameter_names_the_class_and_the_nearest_one(kind):
+    message = f"{kind.__name__} has no parameter 'hidden'; did you mean 'hidden_sizes'"
+    with pytest.raises(TypeError, match=message):
+        kind(hidden=3)
+
+
+def test_the_warning_of_repeated_targets_names_their_column():
+    X = np.linspace(0, 1, 200)[:, None]
+    y = pd.DataFrame({"length": np.sin(7 * X[:, 0]), "grade": np.arange(200) % 4})
+    model = DistributionRegressor("normal", hidden_sizes=(4,), max_steps=5, random_state=0)
+    with pytest.warns(TargetWarning, match="column 'grade' of y has only 4 different values"):
+        model.fit(X, y)

@@ -64,6 +64,42 @@ def test_folders_of_format_2():
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "regressor_of_version_0_1",
+        "regressor_of_format_2",
+        "ensemble_regressor_of_version_0_1",
+        "classifier_of_version_0_1",
+        "classifier_of_format_2",
+    ],
+)
+def test_former_folders_open_in_lightning_and_the_command_line(name, tmp_path):
+    """They have no baseline, and predict there what they predict as estimators."""
+    kind = DistributionClassifier if "classifier" in name else DistributionRegressor
+    estimator = kind.load(DATA / name)
+    module = DistributionModule.load_from_checkpoint(DATA / name).eval()
+    assert not module.has_baseline
+    table = tmp_path / "table.csv"
+    rows = pd.read_csv(DATA / "table.csv").drop(columns="y")[:8]
+    features = list(Columns.from_state(module.columns).features)
+    if not estimator.encoder_.named:
+        rows = rows.select_dtypes("number").iloc[:, : len(features)]
+    rows.set_axis(features, axis=1).to_csv(table, index=False)
+    X = rows if estimator.encoder_.named else rows.to_numpy()
+    dist = estimator.predict_dist(X)
+    encoded = Columns.from_state(module.columns).encode_exactly(
+        pd.read_csv(table), needs_target=False
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(module.predictive(encoded.features).mode, dist.mode)
+    out = tmp_path / "out.csv"
+    assert not main(
+        ["predict", "--ckpt", str(DATA / name), "--data.path", str(table), "--out", str(out)]
+    )
+    assert len(pd.read_csv(out)) == len(rows)
+
+
 def test_a_checkpoint():
     module = DistributionModule.load_from_checkpoint(CHECKPOINT).eval()
     data = TabularDataModule(DATA / "table.csv", target="y")

@@ -401,3 +401,12 @@ class TestFit:
         x, y, _ = table(60)
         with pytest.raises(dh.errors.TargetError, match="support of gamma"):
             fit_tabular(x, y, family="gamma")
+
+
+@pytest.mark.parametrize("family", ["normal", "laplace", "student_t"])
+@pytest.mark.parametrize("min_scale", [0.2, 0.9])
+def test_training_starts_above_the_minimum_scale(family, min_scale):
+    x = torch.linspace(-1, 1, 60).unsqueeze(1)
+    y = 100 * x[:, 0].sin()
+    model, _ = fit_tabular(x, y, family=family, min_scale=min_scale, max_steps=30)
+    assert bool((model(x).scale > min_scale * model.target_scale).all())
