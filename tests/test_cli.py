@@ -91,7 +91,7 @@ def test_explain_is_for_people(name, capsys):
         ([*FIT, "--data.path=your.csv"], "no such file: your.csv"),
         ([*FIT, "--model.family=beta"], "column 'visits' must be in the support of beta"),
         (["test"], "needs --ckpt,"),
-        (["test", "--ckpt_path=my.csv"], "my.csv is not a checkpoint"),
+        (["test", "--ckpt_path=my.csv"], "my.csv is a table, not a checkpoint"),
         (["predict", "--ckpt_path=gone.ckpt"], "no such checkpoint: gone.ckpt"),
     ],
 )

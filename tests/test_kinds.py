@@ -214,7 +214,7 @@ ALLOWED = {
     "by one",
     ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its "
     "`log_prob_and_sum`",
-    ("recipe.py", "isinstance(one, VonMises)"): "which scaling leaves a von Mises distribution",
+    ("recipe.py", "isinstance(output, VonMises)"): "which scaling leaves a von Mises distribution",
     ("standardisation.py", "hasattr(family.support, 'lower_bound')"): "whether one target can be "
     "very large",
     ("standardisation.py", "hasattr(family.support, 'upper_bound')"): "whether one target can be "

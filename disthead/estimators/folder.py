@@ -19,6 +19,7 @@ from disthead.calibration.recalibration import rebuild
 from disthead.data.columns import Columns
 from disthead.data.entries import COUNT, MAPPING, TEXT, WHOLE, Kind, check_entries, list_of, or_none
 from disthead.data.values import label
+from disthead.distributions.independent import class_count
 from disthead.errors import first_line
 from disthead.estimators.encoder import TableEncoder
 from disthead.families.family import takes_classes
@@ -235,8 +236,8 @@ def _class_labels(columns: Columns, model: PredictiveModel) -> np.ndarray:
 
     Truth values and whole numbers, of which a checkpoint has the texts, are what they were.
     """
-    assert model.head is not None
-    count = getattr(model.head.family, "num_classes", 2)
+    with torch.no_grad():
+        count = class_count(model(torch.zeros(1, len(columns.feature_names))))
     names = next(iter(columns.classes.values()), None)
     if names is None:
         return np.arange(count)

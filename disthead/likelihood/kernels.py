@@ -56,7 +56,7 @@ def formula_name(formula: Formula) -> str | None:
 def kernel(formula: Formula) -> bytes | None:
     """The likelihood for `blocks.log_prob`; None where there is no kernel for it."""
     limits, name = support_limits(formula.loss_support), formula_name(formula)
-    if limits is None:
+    if limits is None or not formula.has_fused_loss:
         return None
     links = list(formula.links.values())
     if name in _OF_LOGITS and all(map(_is_identity, links)):
@@ -64,7 +64,12 @@ def kernel(formula: Formula) -> bytes | None:
         return _packed(formula, limits, _OF_LOGITS[name], size)
     component = formula.component or formula
     number = FORMULAS.get(formula_name(component) or "")
-    if number is None or formula.event_shape or len(component.links) > _MOST_PARAMETERS:
+    if (
+        number is None
+        or not component.has_fused_loss
+        or formula.event_shape
+        or len(component.links) > _MOST_PARAMETERS
+    ):
         return None
     described = [
         _link(link, *fast_ranges(component)[name]) for name, link in component.links.items()
