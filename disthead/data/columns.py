@@ -174,9 +174,10 @@ class Columns:
     ) -> Encoded:
         """The table as tensors in the precision of a model.
 
-        Other arguments and errors are those of `encode_exactly`.
-
         Args:
+            frame: the rows, as for `encode_exactly`, whose errors are raised too.
+            needs_target: whether the targets and the weights are read.
+            unseen: collects values that training has not seen.
             dtype: that of the model's weights. Tensors are in double precision for a model in
                 double precision, and in single precision for any other.
         """

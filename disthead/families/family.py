@@ -249,7 +249,10 @@ class Family(ABC):
 
     @property
     def _own_log_prob_and_grad(self) -> Any:
-        """`log_prob_and_grad`, and that of the distribution itself where nobody has another: kernels know it by its name."""
+        """`log_prob_and_grad`, that of the distribution itself unless the family has another.
+
+        Kernels know the formula by its name.
+        """
         if type(self).log_prob_and_grad is not Family.log_prob_and_grad:
             return self.log_prob_and_grad
         return getattr(self.distribution_class, "log_prob_and_grad", self.log_prob_and_grad)

@@ -134,7 +134,6 @@ def log_prob_and_grad(
 ) -> tuple[Tensor, Tensor]:
     """Log-likelihoods (rows,) and their derivatives by the raw outputs, both (rows, P).
 
-
     Args:
         raw: of half or single precision.
         y: targets (rows,).

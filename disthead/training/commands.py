@@ -83,8 +83,9 @@ def run(arguments: Sequence[str]) -> None:
     """Run one of the commands `fit`, `validate`, `test` and `predict`.
 
     Training without a configuration, or with one that has no entry for the model, is that of the
-    default recipe, `configs/regression.yaml`, without its recalibration. Validation, test and prediction take model and data
-    from the checkpoint; `--data.path` with another table evaluates all of its rows.
+    default recipe, `configs/regression.yaml`, without its recalibration. Validation, test and
+    prediction take model and data from the checkpoint; `--data.path` with another table evaluates
+    all of its rows.
 
     Args:
         arguments: those of the command line, of which the first is the command.
