@@ -29,6 +29,7 @@ from disthead.networks.tabular import (
     Dropout,
     MemberHead,
     TabularBackbone,
+    backbone_options,
     start_near_unconditional_fit,
 )
 from disthead.objectives import check_objective, get_objective, name_of
@@ -344,14 +345,7 @@ def tabular_model(
         "family_options": dict(family_options or {}),
         "event_shape": list(event_shape),
         "in_features": features.shape[1],
-        "backbone": {
-            "class_path": f"{TabularBackbone.__module__}.{TabularBackbone.__qualname__}",
-            "init_args": {
-                "hidden_sizes": list(hidden_sizes),
-                "bins": bins,
-                "encoded": None if encoded is None else list(encoded),
-            },
-        },
+        "backbone": backbone_options(hidden_sizes, bins, encoded),
         "min_scale": min_scale,
         "ensemble": members,
     }

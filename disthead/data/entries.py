@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 __all__ = [
+    "ANYTHING",
     "COUNT",
     "MAPPING",
     "NUMBER",
@@ -40,6 +41,7 @@ WHOLE = Kind("a whole number", lambda value: type(value) is int and abs(value) <
 COUNT = Kind("a whole number of 1 or more", lambda value: type(value) is int and 1 <= value < _MOST)
 NUMBER = Kind("a finite number", lambda value: type(value) in (int, float) and math.isfinite(value))
 MAPPING = Kind("a mapping", lambda value: isinstance(value, Mapping))
+ANYTHING = Kind("plain data", lambda value: True)
 
 
 def or_none(kind: Kind) -> Kind:

@@ -17,7 +17,17 @@ import torch
 
 from disthead.calibration.recalibration import rebuild
 from disthead.data.columns import Columns
-from disthead.data.entries import COUNT, MAPPING, TEXT, WHOLE, Kind, check_entries, list_of, or_none
+from disthead.data.entries import (
+    ANYTHING,
+    COUNT,
+    MAPPING,
+    TEXT,
+    WHOLE,
+    Kind,
+    check_entries,
+    list_of,
+    or_none,
+)
 from disthead.data.values import label
 from disthead.distributions.independent import class_count
 from disthead.errors import first_line
@@ -287,14 +297,13 @@ _PARAMETERS = {
     "objective": Kind("a text or a mapping", lambda value: isinstance(value, (str, dict))),
 }
 _LATER = ("objective",)  # parameters that folders of version 0.1 do not have
-_ANYTHING = Kind("plain data", lambda value: True)
 
 
 def _check_config(config: dict[str, Any], kind: type[FittedEstimator]) -> None:
     """Refuse entries that are unknown to the estimator, or contradict each other."""
     names = [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
     parameters = {
-        f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, _ANYTHING) for name in names
+        f"{name}?" * (name in _LATER) or name: _PARAMETERS.get(name, ANYTHING) for name in names
     }
     check_entries(config["parameters"], parameters, "parameters")
     is_classifier = kind.__name__ == "DistributionClassifier" or hasattr(kind, "predict_proba")

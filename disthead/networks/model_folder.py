@@ -16,6 +16,7 @@ from torch import Tensor
 from disthead.data.columns import Columns
 from disthead.data.encoder import COLUMN, Column, feature_names, listed, numeric
 from disthead.data.entries import (
+    ANYTHING,
     COUNT,
     MAPPING,
     NUMBER,
@@ -31,7 +32,7 @@ from disthead.data.values import label
 from disthead.errors import first_line, warn
 from disthead.families.family import get_family, takes_classes
 from disthead.files import unchanged, writing_folder
-from disthead.networks.tabular import TabularBackbone
+from disthead.networks.tabular import backbone_options
 from disthead.objectives import get_objective
 from disthead.standardisation import MIN_SCALE, why_not
 
@@ -153,7 +154,6 @@ def read_folder(folder: Path, estimator: str | None = None) -> ModelFolder:
     return ModelFolder(config, tensors, folder)
 
 
-_ANYTHING = Kind("plain data", lambda value: True)
 _MAPPING_OR_NULL = Kind("a mapping or null", lambda value: value is None or isinstance(value, dict))
 _ENTRIES = {
     "library_name": TEXT,
@@ -196,9 +196,9 @@ _MODEL = {
     ),
     "ensemble": COUNT,
     "columns": MAPPING,  # checked by `Columns.from_state`
-    "links?": _ANYTHING,
-    "fixed?": _ANYTHING,
-    "shared?": _ANYTHING,
+    "links?": ANYTHING,
+    "fixed?": ANYTHING,
+    "shared?": ANYTHING,
     "hidden_sizes?": list_of(COUNT),
     "activation?": TEXT,
     "dropout?": NUMBER,
@@ -284,14 +284,7 @@ def _upgraded(
         "family_options": options,
         "event_shape": shape,
         "in_features": len(feature_names(features)),
-        "backbone": {
-            "class_path": f"{TabularBackbone.__module__}.{TabularBackbone.__qualname__}",
-            "init_args": {
-                "hidden_sizes": parameters["hidden_sizes"],
-                "bins": 16,
-                "encoded": numeric(features),
-            },
-        },
+        "backbone": backbone_options(parameters["hidden_sizes"], 16, numeric(features)),
         "min_scale": MIN_SCALE,
         "ensemble": config["members"],
         "columns": columns.state,

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ __all__ = [
     "MemberHead",
     "MemberLinear",
     "TabularBackbone",
+    "backbone_options",
     "start_near_unconditional_fit",
 ]
 
@@ -246,6 +247,26 @@ class TabularBackbone(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(self.encode(features))
+
+
+def backbone_options(
+    hidden_sizes: Sequence[int], bins: int, encoded: Sequence[int] | None
+) -> dict[str, Any]:
+    """A `TabularBackbone` as plain data, of which `networks.backbone.build` makes one.
+
+    Args:
+        hidden_sizes: of the multilayer perceptron.
+        bins: of the encoding, at most.
+        encoded: the columns to encode, by position; all of them if None.
+    """
+    return {
+        "class_path": f"{TabularBackbone.__module__}.{TabularBackbone.__qualname__}",
+        "init_args": {
+            "hidden_sizes": list(hidden_sizes),
+            "bins": bins,
+            "encoded": None if encoded is None else list(encoded),
+        },
+    }
 
 
 class MemberHead(DistributionHead):
