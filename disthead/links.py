@@ -360,6 +360,100 @@ def _probit_log(raw: Tensor) -> Tensor:
     return log_ndtr(raw) if torch.compiler.is_exporting() else torch.special.log_ndtr(raw)
 
 
+def _finite_exp(raw: Tensor) -> Tensor:
+    return raw.clamp(max=709.0 if raw.dtype == torch.float64 else 88.0).exp()
+
+
+def _cloglog(raw: Tensor) -> Tensor:
+    return -torch.expm1(-_finite_exp(raw))
+
+
+def _cloglog_inverse(values: Tensor) -> Tensor:
+    return torch.log(-torch.log1p(-values))
+
+
+def _cloglog_log(raw: Tensor) -> Tensor:
+    """log(1 - exp(-exp(x))), which is x - exp(x) / 2 + exp(2 x) / 24 where that is exact."""
+    rate = _finite_exp(raw)
+    is_small = raw < (-9.0 if raw.dtype == torch.float64 else -4.0)
+    small, large = torch.where(is_small, rate, 0.0), torch.where(is_small, 1.0, rate)
+    return torch.where(
+        is_small, raw - small / 2 + small.square() / 24, torch.log(-torch.expm1(-large))
+    )
+
+
+def _cloglog_logits(raw: Tensor) -> Tensor:
+    return _cloglog_log(raw) + _finite_exp(raw)
+
+
+def _loglog(raw: Tensor) -> Tensor:
+    return torch.exp(-_finite_exp(-raw))
+
+
+def _loglog_inverse(values: Tensor) -> Tensor:
+    return -torch.log(-torch.log(values))
+
+
+def _loglog_log(raw: Tensor) -> Tensor:
+    return -_finite_exp(-raw)
+
+
+def _loglog_logits(raw: Tensor) -> Tensor:
+    return -_cloglog_logits(-raw)
+
+
+def _cauchit(raw: Tensor) -> Tensor:
+    # 1/2 + atan(x) / pi, without its cancellation for negative x
+    return torch.atan2(torch.ones_like(raw), -raw) / math.pi
+
+
+def _cauchit_inverse(values: Tensor) -> Tensor:
+    is_low = values < 0.5
+    angle = math.pi * torch.where(is_low, values, 1 - values)
+    return torch.where(is_low, -1.0, 1.0) * torch.cos(angle) / torch.sin(angle)
+
+
+def _cauchit_log(raw: Tensor) -> Tensor:
+    return _cauchit(raw).log()
+
+
+def _cauchit_logits(raw: Tensor) -> Tensor:
+    return _cauchit_log(raw) - _cauchit_log(-raw)
+
+
+def _log1p(raw: Tensor) -> Tensor:
+    return _representable(torch.log1p(_softplus(raw)))
+
+
+def _log1p_inverse(values: Tensor) -> Tensor:
+    return _softplus_inverse(torch.expm1(values))
+
+
+def _log1p_log(raw: Tensor) -> Tensor:
+    """log(log(1 + s)) with s = softplus(x), which is x where s is below all digits of 1 + s."""
+    tail = raw < (_EVERYTHING_BELOW_IS_EXPONENTIAL if raw.dtype == torch.float64 else -17.0)
+    bulk = torch.log(torch.log1p(_softplus(torch.where(tail, 0.0, raw))))
+    return torch.where(tail, raw, bulk)
+
+
+# Below it the reciprocal goes on along its tangent, so that every raw output has a positive value.
+_LEAST_RECIPROCAL = 1e-6
+
+
+def _reciprocal(raw: Tensor) -> Tensor:
+    least = _LEAST_RECIPROCAL
+    return torch.where(raw < least, (2 - raw / least) / least, 1 / raw.clamp(min=least))
+
+
+def _reciprocal_inverse(values: Tensor) -> Tensor:
+    least = _LEAST_RECIPROCAL
+    return torch.where(values * least > 1, (2 - values * least) * least, 1 / values)
+
+
+def _reciprocal_log(raw: Tensor) -> Tensor:
+    return _reciprocal(raw).log()
+
+
 def _angle(raw: Tensor) -> Tensor:
     cosine, sine = raw.unbind(-1)
     return torch.atan2(sine, cosine)
@@ -417,6 +511,22 @@ LINKS: dict[str, Link] = {
             value_and_slope=fast.exponential,
         ),
         Link(
+            "log1p",
+            "log(1 + log(1 + exp(x)))",
+            constraints.positive,
+            _log1p,
+            _log1p_inverse,
+            log=_log1p_log,
+        ),
+        Link(
+            "reciprocal",
+            "1 / x; its tangent for x < 1e-6",
+            constraints.positive,
+            _reciprocal,
+            _reciprocal_inverse,
+            log=_reciprocal_log,
+        ),
+        Link(
             "sigmoid",
             "1 / (1 + exp(-x))",
             constraints.unit_interval,
@@ -434,6 +544,33 @@ LINKS: dict[str, Link] = {
             ndtri,
             log=_probit_log,
             logits=_probit_logits,
+        ),
+        Link(
+            "cloglog",
+            "1 - exp(-exp(x))",
+            constraints.unit_interval,
+            _cloglog,
+            _cloglog_inverse,
+            log=_cloglog_log,
+            logits=_cloglog_logits,
+        ),
+        Link(
+            "loglog",
+            "exp(-exp(-x))",
+            constraints.unit_interval,
+            _loglog,
+            _loglog_inverse,
+            log=_loglog_log,
+            logits=_loglog_logits,
+        ),
+        Link(
+            "cauchit",
+            "1/2 + atan(x) / pi",
+            constraints.unit_interval,
+            _cauchit,
+            _cauchit_inverse,
+            log=_cauchit_log,
+            logits=_cauchit_logits,
         ),
         Link(
             "softmax",

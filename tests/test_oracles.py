@@ -60,6 +60,17 @@ def test_clotting():
     assert fit(inverse_free, (u - u.mean()) / u.std(), y) == pytest.approx(-26.24081, abs=1e-3)
 
 
+def test_clotting_by_the_reciprocal_link():
+    u = torch.tensor(CLOTTING["u"], dtype=torch.float64).log()[:, None]
+    y = torch.tensor(CLOTTING["lot1"], dtype=torch.float64)
+    head = dh.DistributionHead(
+        "gamma", 1, parametrization="mean", links={"mean": "reciprocal"}, shared=("concentration",)
+    )
+    fit(head, u, y)  # R ?glm: glm(lot1 ~ log(u), family = Gamma)
+    assert head.linear.bias.item() == pytest.approx(-0.01655438, abs=1e-7)
+    assert head.linear.weight.item() == pytest.approx(0.01534312, abs=1e-7)
+
+
 def test_aircondit():
     y = torch.tensor(AIRCONDIT, dtype=torch.float64)
     nothing = torch.zeros(len(y), 1, dtype=torch.float64)
