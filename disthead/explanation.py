@@ -1,8 +1,9 @@
 """Families in words: what they assume, when they break, and what to try then."""
 
 import textwrap
+from typing import Any
 
-from disthead.families import Family, families, get_family
+from disthead.families.family import Family, get_family, takes_classes, takes_vectors
 
 __all__ = ["explain"]
 
@@ -37,7 +38,7 @@ def explain(name: str) -> str:
         for label, text in parts.items()
         if text
     ]
-    return "\n".join([name, *lines])
+    return "\n".join([family.name, *lines])
 
 
 def links(family: Family) -> str:
@@ -47,11 +48,5 @@ def links(family: Family) -> str:
 
 def example(name: str) -> Family:
     """The family of that name, with example values for the options that it needs."""
-    if name not in families():
-        return get_family(name)  # raises the error that names the nearest
-    for options in ({}, {"num_classes": 3}):
-        try:
-            return get_family(name, **options)  # type: ignore[arg-type]
-        except ValueError:
-            continue
-    return get_family(name, event_shape=(3,))
+    options: dict[str, Any] = {"num_classes": 3} if takes_classes(name) else {}
+    return get_family(name, event_shape=(3,) if takes_vectors(name) else (), **options)

@@ -1,11 +1,13 @@
 """Settings that every test shares."""
 
 import os
+import sys
 
 import pytest
 import torch
 from hypothesis import settings
 
+from disthead.families import family as declarations
 from disthead.special import blocks
 
 # Kernels for a GPU are run without one, by an interpreter; Triton asks when it is first imported.
@@ -35,3 +37,14 @@ def engine(request, monkeypatch) -> str:
         monkeypatch.setattr(blocks, "log_prob", lambda *arguments: False)
         monkeypatch.setattr(blocks, "AVAILABLE", False)
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def _families_from_outside_are_forgotten():
+    """Other tests look at all families that there are, and find those of the library."""
+    yield
+    for family in declarations._descendants(declarations.Family):
+        if not family.__module__.startswith("disthead.") and "name" in vars(family):
+            del family.name
+            if ".test_" not in family.__module__:
+                sys.modules.pop(family.__module__, None)  # so that it is declared when asked again

@@ -22,7 +22,7 @@ LAYERS = [
     ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
-    ("objectives",),
+    ("objectives", "testing"),
     ("decision", "explanation", "calibration", "diagnostics", "capabilities", "surface"),
     ("plots",),
     ("metrics",),

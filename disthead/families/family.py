@@ -1,6 +1,8 @@
 """`Family`: the declaration of a family of distributions, and how raw outputs become one."""
 
 import functools
+import importlib
+import importlib.metadata
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -19,6 +21,7 @@ from disthead.links import Link, get_link
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
 
+ENTRY_POINTS = "disthead.families"  # the group in which installed packages declare their families
 _MOST_FORMULAS = 64  # of one family
 # former names of attributes and methods, which still work with a warning
 _FORMER_NAMES = {
@@ -100,6 +103,7 @@ class Family(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        _check_name(cls)
         for name in [name for name in vars(cls) if name in _FORMER_NAMES]:
             _warn_of_former(cls, name)
             setattr(cls, _FORMER_NAMES[name], vars(cls)[name])
@@ -510,12 +514,80 @@ def _table() -> dict[str, type[Family]]:
     return {family.name: family for family in named}
 
 
+def _check_name(family: type[Family]) -> None:
+    """Refuse a family from outside that takes the name of one of this library."""
+    ours = __name__.partition(".")[0] + "."
+    if "name" not in family.__dict__ or family.__module__.startswith(ours):
+        return
+    for taken in _descendants(Family):
+        if taken.__dict__.get("name") == family.name and taken.__module__.startswith(ours):
+            raise ValueError(
+                f"the family {family.__qualname__} has the name {family.name!r}, which is that of "
+                f"{taken.__module__}.{taken.__qualname__}. Give it another name."
+            )
+
+
+@functools.cache
+def _import_installed() -> None:
+    """Import the families that installed packages declare as entry points."""
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:  # of a package of somebody else's
+            warn(
+                f"the family {point.name!r} of the entry point {point.value!r} cannot be imported "
+                f"({type(error).__name__}: {error}) and is left out. Mend or remove its package."
+            )
+
+
+def _find(name: str) -> type[Family]:
+    """The class of a family by its name or by its path; those of installed packages, too.
+
+    Raises:
+        ValueError: for an unknown name or path.
+    """
+    if isinstance(name, str) and "." in name:
+        return _at_path(name)
+    if name not in _table():
+        _import_installed()
+    table = _table()
+    if isinstance(name, str) and name not in table:
+        error = unknown_name("family", name, table)
+        raise ValueError(
+            f"{error} A family of your own is known by its name once its module is imported, and "
+            "always by its path, such as my_package.my_module.MyFamily."
+        )
+    return pick("family", name, table)
+
+
+def _at_path(path: str) -> type[Family]:
+    module_name, _, name = path.rpartition(".")
+    try:
+        family = getattr(importlib.import_module(module_name), name)
+    except ImportError as error:
+        raise ValueError(
+            f"family {path!r} cannot be imported: {error}. A file of the present folder is found "
+            "by `python -m disthead`, or with PYTHONPATH=. in front of the command."
+        ) from error
+    except AttributeError:
+        raise ValueError(f"family {path!r}: the module {module_name} has no {name!r}.") from None
+    if not (isinstance(family, type) and issubclass(family, Family)):
+        raise ValueError(f"family {path!r} must be a subclass of disthead.Family, got {family!r}.")
+    if "name" not in family.__dict__:
+        raise ValueError(f"family {path!r} has no name: set the class attribute `name`.")
+    return family
+
+
 def families() -> list[str]:
     """The names of all families, those of figure 5.11 first.
+
+    Besides the families of this library they are those of modules that have been imported, and of
+    installed packages that declare them as entry points of the group `disthead.families`.
 
     >>> families()[:3]
     ['normal', 'laplace', 'student_t']
     """
+    _import_installed()
     return list(_table())
 
 
@@ -523,7 +595,8 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
     """The family of that name, with its options; a `Family` is returned as is.
 
     Args:
-        name: one of `families()`, or a `Family`.
+        name: one of `families()`, the path of a class, such as my_package.my_module.MyFamily, or a
+            `Family`.
         event_shape: the shape of one target. A vector family takes its dimension from it; others
             ignore it.
         options: of the family, such as num_classes=3.
@@ -541,7 +614,7 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
                 f"the Family {name!r}."
             )
         return name
-    family = pick("family", name, _table())
+    family = _find(name)
     accepted = [
         option
         for option in inspect.signature(family).parameters
@@ -550,7 +623,7 @@ def get_family(name: "str | Family", *, event_shape: tuple[int, ...] = (), **opt
     takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(family).parameters.values())
     for option in options:
         if option not in accepted and not takes_any:
-            raise unknown_name(f"option of {name}", option, accepted)
+            raise unknown_name(f"option of {family.name}", option, accepted)
     if "event_shape" in accepted:
         options["event_shape"] = tuple(event_shape)
     if options:
@@ -582,5 +655,7 @@ def takes_vectors(family: str) -> bool:
 
 def _options_of(family: str) -> Mapping[str, inspect.Parameter]:
     """The options of the family of that name; none for an unknown one."""
-    declared = _table().get(family) if isinstance(family, str) else None
-    return {} if declared is None else inspect.signature(declared.__init__).parameters
+    try:
+        return inspect.signature(_find(family).__init__).parameters
+    except ValueError:
+        return {}

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn, optim
 
 from disthead.arrays import as_integer, as_integers, as_mapping
+from disthead.families.family import Family
 
 __all__ = [
     "KINDS",
@@ -25,6 +26,7 @@ __all__ = [
 # option of a model -> base class of what its specification makes
 KINDS: dict[str, type] = {
     "backbone": nn.Module,
+    "family": Family,
     "activation": nn.Module,
     "optimizer": optim.Optimizer,
     "scheduler": optim.lr_scheduler.LRScheduler,
