@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from disthead import objectives
 from disthead.decision import decide
+from disthead.divergences import divergence
 from disthead.explanation import explain
 from disthead.families import Distribution, Family, get_family
 from disthead.head import DistributionHead, marginal
@@ -30,6 +31,7 @@ __all__ = [
     "Family",
     "Link",
     "decide",
+    "divergence",
     "evaluate",
     "explain",
     "families",

@@ -502,16 +502,17 @@ def bernstein_bounds(
     return lower.floor().clamp(min=0).detach(), upper.ceil().detach()
 
 
+def log_mass(dist: Discrete, k: Tensor) -> Tensor:
+    """The log-probability at nodes of `sum_rule`, which need not be whole; -inf outside."""
+    lower, upper = dist.support_limits()
+    inside = (k >= lower) & (k <= upper)
+    nearest = torch.minimum(torch.maximum(k, lower), upper)
+    return torch.where(inside, dist._log_mass(nearest), -torch.inf)
+
+
 @register_kl(Discrete, Discrete)
 @in_double
 def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
     """E_p[log p(Y) - log q(Y)] in nats."""
-    lower, upper = q.support_limits()
-
-    def difference(k: Tensor) -> Tensor:
-        inside = (k >= lower) & (k <= upper)
-        return p._log_mass(k) - torch.where(
-            inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf
-        )
-
-    return p.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))._expectation(difference)
+    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    return p.expand(shape)._expectation(lambda k: p._log_mass(k) - log_mass(q, k))
