@@ -1,7 +1,8 @@
-"""What the kernels in C (`special/likelihood.h`) have to know of a likelihood: its formula, its links, and where single precision does.
+"""Likelihoods as the kernels in C take them: formula, links, and ranges of single precision.
 
 The formulas are those of the package's families (`special/formulas.h`), through any links that C
-knows; `kernel` is None for all others, which `eager.py` answers.
+knows; `kernel` is None for all others, which `eager.py` computes. The kernels themselves are in
+`special/likelihood.h`.
 """
 
 import functools
@@ -89,7 +90,11 @@ def prepare(formula: Formula) -> Formula:
 
 
 def as_text(formula: Formula) -> str:
-    """The likelihood as a compiled graph keeps it, perhaps for another process and another version: with the formula's name."""
+    """The likelihood as a compiled graph keeps it, with the name of the formula.
+
+    Another process and another version of the library, which numbers its formulas in another way,
+    can read it.
+    """
     known = formula.made.get("kernel")
     if known is None or formula.event_shape:
         return ""
@@ -145,13 +150,20 @@ def _packed(
 
 
 def _needs_double(formula: Formula, links: Sequence[tuple]) -> bool:
-    """Where rows are never of ordinary size: a constant is not, or short exposures magnify the rounding of a mean."""
+    """Whether no row may be computed in single precision.
+
+    That is so where a constant is outside its range, and where short exposures may magnify the
+    rounding of a mean.
+    """
     constants = [link for link in links if link[0] == _CONSTANT]
     return formula.has_row_constants or any(not link[5] <= link[3] <= link[6] for link in constants)
 
 
 def _link(link: Link, least: float, greatest: float) -> tuple | None:
-    """Structure Link: kind, columns, lower, number, other, least and greatest; None where C does not know it."""
+    """Structure Link of `blocks.c`; None where C does not know the link.
+
+    Its fields are kind, columns, lower, number, other, least and greatest.
+    """
     function: Any = link.value_and_slope
     if link.is_constant:
         parameter = example(link)
