@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from disthead.likelihood.formula import Formula
-from disthead.likelihood.ranges import fast_ranges, harmless, is_unbounded
-from disthead.special.fast import Direction, Positive
+from disthead.likelihood.ranges import fast_ranges, harmless, is_unbounded, ranged
 
 __all__ = ["of_chunk", "whole_batch"]
 
@@ -79,7 +78,7 @@ def _in_single(
         fine &= formula.loss_support.check(target)
     names = ["logits", *formula.component.links] if formula.component else formula.links
     for name, parameter in zip(names, parameters, strict=True):
-        size = _size(parameter)
+        size = ranged(parameter)
         least, greatest = ranges.get(name, (-15.0, 15.0))
         inside = (size >= least) & (size <= greatest)
         fine &= inside if inside.ndim == 1 else inside.all(0)
@@ -136,10 +135,3 @@ def _columns(formula: Formula, parameters: Sequence[Any], slopes: Sequence[Tenso
     """The derivatives by the raw outputs (P, rows)."""
     by_raw = formula.chain_rule(parameters, slopes)
     return torch.cat([slope.unsqueeze(0).flatten(0, -2) for slope in by_raw])
-
-
-def _size(parameter: Any) -> Tensor:
-    """What its range is of."""
-    if isinstance(parameter, Positive):
-        return parameter.value
-    return parameter.length if isinstance(parameter, Direction) else parameter

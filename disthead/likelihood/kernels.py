@@ -10,7 +10,6 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from disthead.likelihood.formula import Formula
@@ -18,6 +17,7 @@ from disthead.likelihood.ranges import (
     Range,
     example,
     fast_ranges,
+    fast_targets,
     harmless,
     is_unbounded,
     support_limits,
@@ -130,7 +130,6 @@ def _packed(
     links: Sequence = (),
 ) -> bytes:
     """Structure Likelihood of `blocks.c`."""
-    fast_range = fast_ranges(formula.component or formula)["y"]
     head = _LIKELIHOOD.pack(
         kind,
         number,
@@ -143,7 +142,7 @@ def _packed(
         _needs_double(formula, links),
         *limits,
         harmless(formula),
-        *_inward(max(limits[0], fast_range[0]), min(limits[1], fast_range[1])),
+        *fast_targets(formula, limits),
     )
     nothing = bytes(_LINK.size * (_MOST_PARAMETERS - len(links)))
     return head + b"".join(_LINK.pack(*link) for link in links) + nothing
@@ -182,13 +181,3 @@ def _link(link: Link, least: float, greatest: float) -> tuple | None:
 
 def _is_identity(link: Link) -> bool:
     return link.value_and_slope is LINKS["identity"].value_and_slope
-
-
-def _inward(least: float, greatest: float) -> Range:
-    """As numbers of single precision, none of which is outside."""
-    low, high = np.float32(least), np.float32(greatest)
-    if low < least:
-        low = np.nextafter(low, np.float32(np.inf))
-    if high > greatest:
-        high = np.nextafter(high, np.float32(-np.inf))
-    return float(low), float(high)
