@@ -288,8 +288,9 @@ def test_pieces_may_be_worked_on_by_several_threads(name, engine):
 @pytest.mark.parametrize("name", ["gamma", "von_mises", "poisson", "normal_mixture"])
 @pytest.mark.parametrize("has_kernel", [True, False])
 def test_a_graph_has_the_kernel_or_the_same_formula(name, has_kernel, engine, monkeypatch):
-    """One operator, or torch's own in double precision, which can be fused; also for raw outputs far
-    from ordinary, and targets outside the support.
+    """One operator, or torch's own in double precision, which can be fused.
+
+    Also for raw outputs far from ordinary, and targets outside the support.
     """
     if engine != "C" or (has_kernel and not AVAILABLE):
         pytest.skip("needs the library in C, once")
@@ -663,7 +664,7 @@ def test_constants_have_no_raw_outputs(name, fixed, width):
 
 
 def beyond_single(family: dh.Family, y: torch.Tensor) -> torch.Tensor:
-    """Targets with digits that single precision does not have, where the support has such numbers."""
+    """Targets with digits that single precision does not have, where there are such targets."""
     return y.double() if family.is_discrete else y.double() * (1 + 1e-9)
 
 

@@ -1,4 +1,6 @@
-"""A family's log-likelihood as a list of operations on the numbers of one row, for printers of kernels.
+"""A family's log-likelihood as a list of operations on the numbers of one row.
+
+Printers of kernels (`benchmarks/formulas.py`, `triton_printer.py`) write these operations down.
 
 `trace` calls `log_prob_and_grad`, which is plain torch, once on tensors without numbers, and keeps
 what it did as a `Trace`:
@@ -12,9 +14,10 @@ what it did as a `Trace`:
   each a name or a number; of a positive parameter by its logarithm, of a direction by its angle.
 
 Operations are add, subtract, multiply, divide, maximum, minimum, negative, absolute, sign, sqrt,
-exp, log, log1p, sin, cos, sigmoid; equal, less and less_equal, which give truth values; logical_not;
-where (condition, value, other); to_double and to_real, which change the precision. A step's type is
-"real" (the precision of the kernel), "double", or "truth". Maximum and minimum keep a nan.
+exp, log, log1p, sin, cos, sigmoid; equal, less and less_equal, which give truth values;
+logical_not; where (condition, value, other); to_double and to_real, which change the precision. A
+step's type is "real" (the precision of the kernel), "double", or "truth". Maximum and minimum keep
+a nan.
 
 A formula may choose its constants by the precision, so single and double precision have a trace
 each.
@@ -41,6 +44,7 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from disthead.likelihood.formula import Formula
+from disthead.likelihood.ranges import ranged
 from disthead.special.fast import Direction, Positive
 
 __all__ = ["NotTraced", "Step", "Trace", "parameter_kinds", "trace", "trace_function"]
@@ -50,7 +54,7 @@ Type = Literal["real", "double", "truth"]
 
 
 class NotTraced(ValueError):
-    """The formula does what no kernel can do: it looks at numbers, mixes rows, or takes another operation."""
+    """The formula looks at numbers, mixes rows, or takes an operation that no kernel has."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +102,13 @@ def trace(formula: Formula, dtype: torch.dtype) -> Trace:
 
 
 def parameter_kinds(formula: Formula) -> dict[str, type]:
-    """What `log_prob_and_grad` takes for each parameter: Positive, Direction or Tensor, one number of each row.
+    """The class of each parameter of `log_prob_and_grad`: Positive, Direction or Tensor.
 
     Raises:
         NotTraced: for targets or parameters of several numbers.
     """
     example = formula.parameters(torch.ones(formula.width, 1))
-    sizes = [
-        one.value
-        if isinstance(one, Positive)
-        else one.cosine
-        if isinstance(one, Direction)
-        else one
-        for one in example
-    ]
-    if formula.event_shape or any(size.shape != (1,) for size in sizes):
+    if formula.event_shape or any(ranged(one).shape != (1,) for one in example):
         raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
     return {name: type(one) for name, one in zip(formula.links, example, strict=True)}
 
@@ -120,7 +116,7 @@ def parameter_kinds(formula: Formula) -> dict[str, type]:
 def trace_function(
     log_prob_and_grad: Callable[..., Sequence[Any]], kinds: Mapping[str, type], dtype: torch.dtype
 ) -> Trace:
-    """The same of a function (y, *parameters) -> (value, *slopes), whose parameters are `Positive`, `Direction` or Tensor."""
+    """The trace of a function (y, *parameters) -> (value, *slopes), by its parameters' classes."""
     inputs = ["y"]
     for name, kind in kinds.items():
         inputs += {
@@ -154,7 +150,7 @@ def _parameters(named: Mapping[str, Tensor], kinds: Mapping[str, type]) -> list[
 
 
 class _Recorder:
-    """Turns the nodes of torch's graph into steps; arrays that a formula stacks are arrays of names."""
+    """Turns the nodes of torch's graph into steps; a stack of tensors is an array of names."""
 
     def __init__(self, dtype: torch.dtype):
         self.dtype = dtype

@@ -137,8 +137,8 @@ def log_prob_and_grad(
     Args:
         raw: of half or single precision.
         y: targets (rows,).
-        loc, scale: of the change of variable loc + scale * y, numbers or (rows,), where there is
-            one.
+        loc: of the change of variable loc + scale * y, a number or (rows,), where there is one.
+        scale: of the same.
         formula: `Formula.key` of one that is alive in this process.
     """
     known = formula_of(formula)

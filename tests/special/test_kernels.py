@@ -40,7 +40,8 @@ typedef long Py_ssize_t;
 #include "elementary.h"
 #endif
 {function}
-void loop(Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *value, REAL *slopes) {{
+void loop(
+    Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *value, REAL *slopes) {{
     for (Py_ssize_t i = 0; i < rows; i++) {{
         UINT beyond = 0;
         value[i] = formula_{real}({arguments}, slopes + i, &beyond);
@@ -50,7 +51,7 @@ void loop(Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *va
 
 
 def random_formula(seed: int):
-    """A function of y and two parameters, one of them positive, by 40 operations that nobody chose."""
+    """A function of y and two parameters, one of them positive, by 40 operations at random."""
 
     def formula(y, a, b):
         choice = np.random.default_rng(seed)
@@ -186,7 +187,7 @@ def test_tensors_that_lie_elsewhere(name):
 @pytest.mark.parametrize("name", ["normal", "gamma", "von_mises", "normal_mixture", "poisson"])
 @pytest.mark.parametrize("rows", [0, 1, 15, 255, 256, 257, 5000])
 def test_any_number_of_rows_beside_one_far_from_ordinary(name, rows):
-    """A row far from ordinary takes its block to double precision, and changes no other row's digits."""
+    """A row far from ordinary takes its block to double precision, and changes no other digits."""
     family, raw, y = example(name, rows)
     value, slopes = ran(family, raw, y)
     for place in range(0, rows, 300):
