@@ -19,7 +19,6 @@ __all__ = ["of_chunk", "whole_batch"]
 # For vectors of a CPU compilers want columns that each lie in one piece; of more than these the
 # copies take them longer.
 _FEW_COLUMNS = 8
-Results = tuple[Tensor, list[Tensor]]
 
 
 def of_chunk(

@@ -272,12 +272,8 @@ _TRUTHS = ("equal", "less", "less_equal", "logical_not")
 _CONVERSIONS = ("_to_copy", "convert_element_type", "to")
 
 
-def _unary(name: str) -> Callable[..., Operand]:
-    return lambda recorder, x: recorder.step(name, x)
-
-
-def _binary(name: str) -> Callable[..., Operand]:
-    return lambda recorder, x, y: recorder.step(name, x, y)
+def _one_step(name: str) -> Callable[..., Operand]:
+    return lambda recorder, *operands: recorder.step(name, *operands)
 
 
 def _swapped(name: str) -> Callable[..., Operand]:
@@ -317,26 +313,24 @@ def _not_equal(recorder: _Recorder, x: Operand, y: Operand) -> Operand:
     return recorder.step("logical_not", recorder.step("equal", x, y))
 
 
+_SAME_NAMES = (
+    *("sqrt", "exp", "log", "log1p", "sin", "cos", "sigmoid", "sign"),
+    *("logical_not", "maximum", "minimum", "where"),
+)
 # torch's operations -> steps
 _OPERATIONS: dict[str, Callable[..., Operand]] = {
-    **{
-        name: _unary(name)
-        for name in ("sqrt", "exp", "log", "log1p", "sin", "cos", "sigmoid", "logical_not")
-    },
-    **{name: _binary(name) for name in ("maximum", "minimum")},
-    "abs": _unary("absolute"),
-    "neg": _unary("negative"),
-    "sgn": _unary("sign"),
-    "sign": _unary("sign"),
-    "mul": _binary("multiply"),
-    "div": _binary("divide"),
-    "eq": _binary("equal"),
-    "lt": _binary("less"),
-    "le": _binary("less_equal"),
+    **{name: _one_step(name) for name in _SAME_NAMES},
+    "abs": _one_step("absolute"),
+    "neg": _one_step("negative"),
+    "sgn": _one_step("sign"),
+    "mul": _one_step("multiply"),
+    "div": _one_step("divide"),
+    "eq": _one_step("equal"),
+    "lt": _one_step("less"),
+    "le": _one_step("less_equal"),
     "gt": _swapped("less"),
     "ge": _swapped("less_equal"),
     "ne": _not_equal,
-    "where": lambda recorder, condition, x, y: recorder.step("where", condition, x, y),
     "masked_fill": lambda recorder, x, condition, y: recorder.step("where", condition, y, x),
     "add": _add,
     "sub": _subtract,
@@ -362,9 +356,7 @@ def _stack(parts: list[Operand], dim: int = 0) -> np.ndarray:
 
 
 def _select(array: Any, dim: int, index: int) -> Any:
-    if dim or not isinstance(array, np.ndarray):
-        raise NotTraced("a single row out of many")
-    return array[index]
+    return _unbind(array, dim)[index]
 
 
 def _unbind(array: Any, dim: int = 0) -> list[Any]:

@@ -200,7 +200,7 @@ def test_any_number_of_rows_beside_one_far_from_ordinary(name, rows):
     torch.testing.assert_close(other_value.double(), exact, rtol=2e-6, atol=2e-6)
 
 
-@needs_library
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", ["normal", "student_t", "gamma", "beta"])
 def test_links_and_units_add(name):
     """Any link of a positive parameter, a shift, and targets in a unit of their own."""
