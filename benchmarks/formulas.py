@@ -61,8 +61,8 @@ def text() -> str:
     """What the file should hold."""
     title = (
         "/* Written by `make tables` from each family's log_prob_and_grad: the value, and the "
-        "derivatives by the parameters (by the\nlogarithms of the positive ones); y_low is what "
-        "single precision leaves of y. */"
+        "derivatives by\nthe parameters (by the logarithms of the positive ones); y_low is what "
+        "single precision\nleaves of y. */"
     )
     single, double = (
         [*map(functools.partial(_function, dtype=dtype), formulas())] for dtype in _PRECISIONS
@@ -98,7 +98,7 @@ def _table(dtype: torch.dtype) -> str:
         links = [_LINKS[getattr(one, "value_and_slope", one)] for one in functions]
         taken = f"({', '.join(arguments[one] for one in used)})"
         line = [name, targets, len(kinds), formula.width, logs, taken, *links]
-        lines.append(f"    X({', '.join(map(str, line))})")
+        lines += _filled(f"X({', '.join(map(str, line))})", width=98)
     return "#undef FORMULAS\n#define FORMULAS(X) \\\n" + " \\\n".join(lines)
 
 
@@ -253,6 +253,6 @@ def _number(x: float, is_single: bool) -> str:
     return f"{x:.0f}" if x.is_integer() and abs(x) < 1e6 else repr(x) + "f" * is_single
 
 
-def _filled(text: str, first: str = "    ", rest: str = "        ") -> list[str]:
+def _filled(text: str, first: str = "    ", rest: str = "        ", width: int = 100) -> list[str]:
     unbroken = {"break_on_hyphens": False, "break_long_words": False}
-    return textwrap.wrap(text, 100, initial_indent=first, subsequent_indent=rest, **unbroken)
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, **unbroken)
