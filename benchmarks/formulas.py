@@ -18,7 +18,14 @@ from disthead.families.family import families, get_family
 from disthead.likelihood import Formula
 from disthead.likelihood.kernels import formula_name
 from disthead.likelihood.ranges import is_unbounded
-from disthead.likelihood.tracing import NotTraced, Operand, Step, Trace, parameter_kinds, trace
+from disthead.likelihood.tracing import (
+    Operand,
+    Step,
+    Trace,
+    is_of_numbers,
+    parameter_kinds,
+    trace,
+)
 from disthead.links import LINKS
 from disthead.special import blocks, fast
 from disthead.special.fast import Direction
@@ -44,17 +51,9 @@ def formulas() -> dict[str, Formula]:
             for links in (family.parameters, dict(family.parameters) | given):
                 formula = family.formula(links)
                 key = formula_name(formula)
-                if key is not None and _is_of_numbers(formula):
+                if key is not None and is_of_numbers(formula):
                     result.setdefault(key, formula)
     return result
-
-
-def _is_of_numbers(formula: Formula) -> bool:
-    try:
-        parameter_kinds(formula)
-    except NotTraced:
-        return False
-    return True
 
 
 def text() -> str:

@@ -23,7 +23,8 @@ from benchmarks.accuracy import BOUNDS, log_prob_errors
 from benchmarks.cost import Counter
 from disthead.likelihood import Formula, fused, linked, triton_kernels
 from disthead.likelihood.eager import whole_batch
-from disthead.likelihood.triton_kernels import Kernel, is_of_numbers, kernel_of
+from disthead.likelihood.tracing import is_of_numbers
+from disthead.likelihood.triton_kernels import Kernel, kernel_of
 from disthead.likelihood.triton_printer import kernel_source
 from disthead.links import LINKS
 from tests.cases import TRUTHS

@@ -44,10 +44,18 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from disthead.likelihood.formula import Formula
-from disthead.likelihood.ranges import ranged
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["NotTraced", "Step", "Trace", "parameter_kinds", "trace", "trace_function"]
+__all__ = [
+    "NotTraced",
+    "Step",
+    "Trace",
+    "check_of_numbers",
+    "is_of_numbers",
+    "parameter_kinds",
+    "trace",
+    "trace_function",
+]
 
 Operand = str | float
 Type = Literal["real", "double", "truth"]
@@ -107,10 +115,31 @@ def parameter_kinds(formula: Formula) -> dict[str, type]:
     Raises:
         NotTraced: for targets or parameters of several numbers.
     """
+    check_of_numbers(formula)
     example = formula.parameters(torch.ones(formula.width, 1))
-    if formula.event_shape or any(ranged(one).shape != (1,) for one in example):
-        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
     return {name: type(one) for name, one in zip(formula.links, example, strict=True)}
+
+
+def is_of_numbers(formula: Formula) -> bool:
+    """Whether targets and parameters are single numbers."""
+    return (
+        not formula.event_shape
+        and formula.component is None
+        and all(
+            shape == () or link.is_constant or link.name == "direction"
+            for link, shape in zip(formula.links.values(), formula.shapes.values(), strict=True)
+        )
+    )
+
+
+def check_of_numbers(formula: Formula) -> None:
+    """Refuse a formula that is not of single numbers.
+
+    Raises:
+        NotTraced: for targets or parameters of several numbers.
+    """
+    if not is_of_numbers(formula):
+        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
 
 
 def trace_function(

@@ -37,7 +37,14 @@ from disthead.likelihood.ranges import (
     ranged,
     support_limits,
 )
-from disthead.likelihood.tracing import NotTraced, Operand, Step, Trace, trace_function
+from disthead.likelihood.tracing import (
+    NotTraced,
+    Operand,
+    Step,
+    Trace,
+    check_of_numbers,
+    trace_function,
+)
 from disthead.special.fast import Direction, Positive
 
 __all__ = ["kernel_source"]
@@ -49,9 +56,8 @@ def kernel_source(formula: Formula) -> str:
     Raises:
         NotTraced: where the likelihood is no list of operations on single numbers.
     """
+    check_of_numbers(formula)
     limits = support_limits(formula.loss_support)
-    if formula.event_shape or formula.component is not None:
-        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
     if limits is None:
         raise NotTraced(f"whether targets are in {formula.loss_support}")
     single, double = (_trace(formula, dtype) for dtype in (torch.float32, torch.float64))
