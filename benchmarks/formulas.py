@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +18,14 @@ from disthead.families.family import families, get_family
 from disthead.likelihood import Formula
 from disthead.likelihood.kernels import formula_name
 from disthead.likelihood.ranges import is_unbounded
-from disthead.likelihood.tracing import NotTraced, Operand, Step, Trace, parameter_kinds, trace
+from disthead.likelihood.tracing import (
+    Operand,
+    Step,
+    Trace,
+    is_of_numbers,
+    parameter_kinds,
+    trace,
+)
 from disthead.links import LINKS
 from disthead.special import blocks, fast
 from disthead.special.fast import Direction
@@ -29,7 +37,7 @@ _PRECISIONS = (torch.float32, torch.float64)
 
 @functools.cache
 def formulas() -> dict[str, Formula]:
-    """Name in C -> the formula, of all families of single numbers, in the order in which the families are listed."""
+    """Formulas of all families of single numbers by their name in C, as the families are listed."""
     result: dict[str, Formula] = {}
     for name in families():
         for options in _OPTIONS:
@@ -43,35 +51,24 @@ def formulas() -> dict[str, Formula]:
             for links in (family.parameters, dict(family.parameters) | given):
                 formula = family.formula(links)
                 key = formula_name(formula)
-                if key is not None and _is_of_numbers(formula):
+                if key is not None and is_of_numbers(formula):
                     result.setdefault(key, formula)
     return result
-
-
-def _is_of_numbers(formula: Formula) -> bool:
-    try:
-        parameter_kinds(formula)
-    except NotTraced:
-        return False
-    return True
 
 
 def text() -> str:
     """What the file should hold."""
     title = (
-        "/* Written by `make tables` from each family's log_prob_and_grad: the value, and the derivatives by the parameters (by the\n"
-        "logarithms of the positive ones); y_low is what single precision leaves of y. */"
+        "/* Written by `make tables` from each family's log_prob_and_grad: the value, and the "
+        "derivatives by\nthe parameters (by the logarithms of the positive ones); y_low is what "
+        "single precision\nleaves of y. */"
     )
     single, double = (
         [*map(functools.partial(_function, dtype=dtype), formulas())] for dtype in _PRECISIONS
     )
     tables = [_table(dtype) for dtype in _PRECISIONS]
-    return (
-        "\n\n".join(
-            [title, "#if IS_SINGLE", *single, tables[0], "#else", *double, tables[1], "#endif"]
-        )
-        + "\n"
-    )
+    parts = [title, "#if IS_SINGLE", *single, tables[0], "#else", *double, tables[1], "#endif"]
+    return "\n\n".join(parts) + "\n"
 
 
 def _function(name: str, dtype: torch.dtype) -> str:
@@ -96,19 +93,11 @@ def _table(dtype: torch.dtype) -> str:
         targets = (
             "REALS" if is_unbounded(support) else "COUNTS" if support.is_discrete else "POSITIVES"
         )
-        line = [
-            name,
-            targets,
-            len(kinds),
-            formula.width,
-            logs,
-            f"({', '.join(arguments[one] for one in used)})",
-        ]
-        line += [
-            _LINKS[getattr(link.value_and_slope, "value_and_slope", link.value_and_slope)]
-            for link in formula.links.values()
-        ]
-        lines.append(f"    X({', '.join(map(str, line))})")
+        functions: list[Any] = [link.value_and_slope for link in formula.links.values()]
+        links = [_LINKS[getattr(one, "value_and_slope", one)] for one in functions]
+        taken = f"({', '.join(arguments[one] for one in used)})"
+        line = [name, targets, len(kinds), formula.width, logs, taken, *links]
+        lines += _filled(f"X({', '.join(map(str, line))})", width=98)
     return "#undef FORMULAS\n#define FORMULAS(X) \\\n" + " \\\n".join(lines)
 
 
@@ -122,10 +111,8 @@ _LINKS = {
 
 def _inputs(traced: Trace) -> list[str]:
     """Those that it needs, y first."""
-    needed = {x for step in traced.operations for x in step.operands} | {
-        traced.value,
-        *traced.slopes,
-    }
+    needed = {x for step in traced.operations for x in step.operands}
+    needed |= {traced.value, *traced.slopes}
     return [one for one in traced.inputs if one == "y" or one in needed]
 
 
@@ -139,18 +126,16 @@ class _Printer:
         self.traced, self.is_single = traced, dtype == torch.float32
         self.real = "float" if self.is_single else "double"
         results = [traced.value, *traced.slopes]
-        self.uses = Counter(x for step in traced.operations for x in step.operands) + Counter(
-            results
-        )
+        operands = [x for step in traced.operations for x in step.operands]
+        self.uses = Counter(operands) + Counter(results)
         self.chosen = {
             x for step in traced.operations if step.name == "where" for x in step.operands
         }
         self.divisors = Counter(
             step.operands[1] for step in traced.operations if step.name == "divide"
         )
-        self.text: dict[
-            Operand, tuple[str, int]
-        ] = {}  # expressions that stand where they are needed, with their rank
+        # expressions that stand where they are needed, with their rank
+        self.text: dict[Operand, tuple[str, int]] = {}
         self.types = {step.result: step.type for step in traced.operations}
 
     def lines(self, name: str) -> Iterator[str]:
@@ -189,13 +174,13 @@ class _Printer:
             yield from _filled(f"const {kind} {name} = 1 / {self._operand(divisor, 3)};")
 
     def _operand(self, x: Operand, rank: int) -> str:
-        """As part of an expression whose operator binds like that: 0 nothing, 1 sums, 2 products, 3 signs."""
+        """As part of an expression whose operator has this rank.
+
+        The ranks are 0 for nothing, 1 for sums, 2 for products, 3 for signs.
+        """
         if isinstance(x, float):
-            return (
-                _number(x, self.is_single)
-                if x >= 0 or rank == 0
-                else f"({_number(x, self.is_single)})"
-            )
+            number = _number(x, self.is_single)
+            return number if x >= 0 or rank == 0 else f"({number})"
         expression, own = self.text.get(x, (x, 3))
         return expression if own >= rank else f"({expression})"
 
@@ -214,10 +199,8 @@ class _Printer:
             first, last = self._operand(operands[0], rank), self._operand(operands[1], rank + 1)
             return f"{first} {sign} {last}", rank
         if name in ("to_double", "to_real"):
-            return (
-                f"({'double' if name == 'to_double' else self.real}){self._operand(operands[0], 3)}",
-                3,
-            )
+            real = "double" if name == "to_double" else self.real
+            return f"({real}){self._operand(operands[0], 3)}", 3
         if name == "negative":
             return f"-{self._operand(operands[0], 3)}", 2
         if name == "logical_not":
@@ -226,23 +209,18 @@ class _Printer:
             condition, value, other = (self._operand(x, 1) for x in operands)
             return f"({condition} ? {value} : {other})", 3
         if name in ("sin", "cos"):
-            return (
-                f"turned_{self._real_of(step)}({self._operand(operands[0], 0)}, {int(name == 'cos')})",
-                3,
-            )
+            angle = self._operand(operands[0], 0)
+            return f"turned_{self._real_of(step)}({angle}, {int(name == 'cos')})", 3
         parts = ", ".join(self._operand(x, 0) for x in operands)
         if name in ("exp", "log", "log1p"):
             # in double precision within single precision any number is right
-            function = (
-                f"{name}__double" if self.is_single and step.type == "double" else name.upper()
-            )
-            return f"{function}({parts})", 3
+            is_widened = self.is_single and step.type == "double"
+            return f"{f'{name}__double' if is_widened else name.upper()}({parts})", 3
         if name == "sigmoid":
             return f"1 / (1 + EXP(-{self._operand(operands[0], 3)}))", 2
-        if name == "absolute":
-            return f"{'fabsf' if self._real_of(step) == 'float' else 'fabs'}({parts})", 3
-        if name == "sqrt":
-            return f"{'sqrtf' if self._real_of(step) == 'float' else 'sqrt'}({parts})", 3
+        if name in ("absolute", "sqrt"):
+            function = "fabs" if name == "absolute" else "sqrt"
+            return f"{function}{'f' if self._real_of(step) == 'float' else ''}({parts})", 3
         return f"{name}__{self._real_of(step)}({parts})", 3  # maximum, minimum, sign
 
     def _real_of(self, step: Step) -> str:
@@ -274,12 +252,6 @@ def _number(x: float, is_single: bool) -> str:
     return f"{x:.0f}" if x.is_integer() and abs(x) < 1e6 else repr(x) + "f" * is_single
 
 
-def _filled(text: str, first: str = "    ", rest: str = "        ") -> list[str]:
-    return textwrap.wrap(
-        text,
-        100,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+def _filled(text: str, first: str = "    ", rest: str = "        ", width: int = 100) -> list[str]:
+    unbroken = {"break_on_hyphens": False, "break_long_words": False}
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=rest, **unbroken)

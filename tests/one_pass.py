@@ -54,6 +54,24 @@ def check_backward_twice(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) 
     )
 
 
+def check_target_gradients_transforms_and_units(
+    family: dh.Family, raw: torch.Tensor, y: torch.Tensor
+) -> None:
+    """Autograd by targets, functional transforms and changes of units, of vectors of three."""
+    dist, leaf = family.from_raw(raw), y.clone().requires_grad_()
+    by_target = gradient(dist.log_prob(leaf), leaf)
+    expected = -torch.linalg.solve(dist.covariance.double(), (y - dist.mean).double())
+    torch.testing.assert_close(by_target.double(), expected, rtol=1e-3, atol=1e-3)
+    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(
+        raw.detach(), y
+    )
+    value = family.from_raw(raw).log_prob(y)
+    torch.testing.assert_close(rows, gradient(value, raw), rtol=1e-4, atol=1e-4)
+    loc, scale = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 4.0])
+    moved = family.from_raw(raw).affine(loc, scale).log_prob(loc + scale * y)
+    torch.testing.assert_close(moved, value - scale.log().sum(), rtol=1e-4, atol=1e-4)
+
+
 def check_shapes(family: dh.Family, raw: torch.Tensor, y: torch.Tensor) -> None:
     """Batches of two dimensions, and what broadcasts, of six vectors."""
     dist = family.from_raw(raw.reshape(2, 3, -1))

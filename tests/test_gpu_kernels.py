@@ -19,7 +19,8 @@ from torch.nn import functional
 import disthead as dh
 from benchmarks.accuracy import BOUNDS, relative_error, tensors_of
 from disthead.likelihood.eager import whole_batch
-from disthead.likelihood.triton_kernels import is_of_numbers, kernel_of
+from disthead.likelihood.tracing import is_of_numbers
+from disthead.likelihood.triton_kernels import kernel_of
 from tests.cases import TRUTHS
 from tests.one_pass import FUSED
 from tests.test_accuracy import truths

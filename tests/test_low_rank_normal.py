@@ -13,7 +13,12 @@ from torch.utils._pytree import tree_leaves
 
 import disthead as dh
 from benchmarks.accuracy import BOUNDS, numbers, relative_error
-from tests.one_pass import check_backward_twice, check_shapes, gradient
+from tests.one_pass import (
+    check_backward_twice,
+    check_shapes,
+    check_target_gradients_transforms_and_units,
+    gradient,
+)
 from tests.truth import softplus
 
 
@@ -137,24 +142,7 @@ def test_low_precision_is_computed_in_single(dtype, generator):
 
 
 def test_target_gradients_transforms_and_units(generator):
-    family, raw, y = case(3, 2, 4, generator)
-    dist = family.from_raw(raw)
-    y.requires_grad_()
-    by_target = torch.autograd.grad(dist.log_prob(y).sum(), y)[0]
-    expected = -torch.linalg.solve(dist.covariance.double(), (y - dist.mean).double())
-    torch.testing.assert_close(by_target.double(), expected, rtol=1e-3, atol=1e-3)
-    y = y.detach()
-    rows = torch.func.vmap(torch.func.grad(lambda raw, y: family.from_raw(raw).log_prob(y)))(
-        raw.detach(), y
-    )
-    torch.testing.assert_close(
-        rows, gradient(family.from_raw(raw).log_prob(y), raw), rtol=1e-4, atol=1e-4
-    )
-    loc, scale = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.5, 4.0])
-    moved = family.from_raw(raw).affine(loc, scale).log_prob(loc + scale * y)
-    torch.testing.assert_close(
-        moved, family.from_raw(raw).log_prob(y) - scale.log().sum(), rtol=1e-4, atol=1e-4
-    )
+    check_target_gradients_transforms_and_units(*case(3, 2, 4, generator))
 
 
 class Sizes(TorchDispatchMode):

@@ -62,8 +62,8 @@ def test_far_logits_in_single_precision(case):
 def test_rows_in_several_pieces(case, monkeypatch):
     from disthead.likelihood import projection
 
-    monkeypatch.setattr(projection, "_ROWS", {"cpu": 150})
-    monkeypatch.setattr(projection, "_BLOCK", {"cpu": 100 * 150})
+    monkeypatch.setattr(projection, "_CHUNK_ROWS", {"cpu": 150})
+    monkeypatch.setattr(projection, "_CHUNK_LOGITS", {"cpu": 100 * 150})
     head, features, y = case
     shaped = features.reshape(20, 20, 5)
     found = dh.nll(head(shaped), y.reshape(20, 20))

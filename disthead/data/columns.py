@@ -172,14 +172,10 @@ class Columns:
         unseen: Unseen | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Encoded:
-        """The table as tensors in the precision of a model.
+        """The table as tensors in the precision of a model, arguments as for `encode_exactly`.
 
-        Args:
-            frame: the rows, as for `encode_exactly`, whose errors are raised too.
-            needs_target: whether the targets and the weights are read.
-            unseen: collects values that training has not seen.
-            dtype: that of the model's weights. Tensors are in double precision for a model in
-                double precision, and in single precision for any other.
+        Tensors are in double precision for a model in double precision, and in single precision for
+        any other.
         """
         encoded = self.encode_exactly(frame, needs_target, unseen, dtype)
         return encoded if dtype == torch.float64 else encoded.single()

@@ -44,6 +44,7 @@ from disthead.networks.model_folder import (
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.objectives import get_objective, name_of, specification
 from disthead.training.saved import (
+    BUILD_ERRORS,
     check_path,
     check_weights,
     read_checkpoint,
@@ -270,15 +271,7 @@ def _naming(path: Path, entry: str = "") -> Iterator[None]:
     """A context in which errors of a configuration name the file, and the entry if known."""
     try:
         yield
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*BUILD_ERRORS, ValueError) as error:
         if str(path.parent) in str(error):
             raise
         what = f"entry {entry}: " * bool(entry)

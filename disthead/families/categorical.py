@@ -199,7 +199,7 @@ class Categorical(Distribution):
         projection = self._projection
         if projection is None:
             return answer(self)
-        rows = torch.cat([answer(chunk) for chunk in projection.pieces()])
+        rows = torch.cat([answer(chunk) for chunk in projection.chunks()])
         return rows.reshape(self.batch_shape + rows.shape[1:])
 
     def entropy(self) -> Tensor:

@@ -17,7 +17,12 @@ from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import dimension
 from disthead.families.family import Family
-from disthead.likelihood import FAINT, finite_scores, ranking_log_prob, ranking_log_prob_by_worth
+from disthead.likelihood import (
+    ABSENT_GAP,
+    finite_scores,
+    ranking_log_prob,
+    ranking_log_prob_by_worth,
+)
 from disthead.links import LINKS
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
@@ -122,7 +127,7 @@ class PlackettLuce(Distribution):
             return finite_scores(self.logits)
         worth = to_double(self.given_probs)
         least = torch.where(worth > 0, worth, torch.inf).detach().amin(-1, keepdim=True)
-        return (worth + torch.where(worth == 0, least * math.exp(-FAINT), 0.0)).log()
+        return (worth + torch.where(worth == 0, least * math.exp(-ABSENT_GAP), 0.0)).log()
 
     @property
     def support(self) -> Ranking:
@@ -211,7 +216,7 @@ class PlackettLuce(Distribution):
         def of_choices(taken: Tensor) -> tuple[Tensor, list[Tensor]]:
             log_ps = []
             for s in scores:
-                nothing = s.detach().amin(-1, keepdim=True) - FAINT
+                nothing = s.detach().amin(-1, keepdim=True) - ABSENT_GAP
                 log_p = torch.where(taken, nothing, s)
                 log_ps.append(torch.where(taken, 0.0, log_p - log_p.logsumexp(-1, keepdim=True)))
             return torch.where(taken, 0.0, function(*log_ps)).sum(-1), log_ps

@@ -1,4 +1,4 @@
-"""The fused log-likelihood of a head's raw outputs: its value and its gradient in one pass, without parameters in between.
+"""The fused log-likelihood of a head's raw outputs: its value and its gradient in one pass.
 
 A family hands down a `Formula` for its links; `Formula.from_raw` and `Formula.from_features` give
 distributions whose parameters are lazy (`LinkedParameters`, or `Projection` where the classes are
@@ -13,14 +13,14 @@ from disthead.likelihood.linked import LinkedParameters
 from disthead.likelihood.low_rank import LowRankParameters
 from disthead.likelihood.projection import Projection
 from disthead.likelihood.rankings import (
-    FAINT,
+    ABSENT_GAP,
     finite_scores,
     ranking_log_prob,
     ranking_log_prob_by_worth,
 )
 
 __all__ = [
-    "FAINT",
+    "ABSENT_GAP",
     "FEW_CLASSES",
     "Formula",
     "LinkedParameters",

@@ -1,4 +1,4 @@
-"""Chunks of rows: how much is worked on at once, so that it stays in a core's cache with what is made of it."""
+"""Chunks of rows, which stay in a core's cache with what is computed of them."""
 
 import contextlib
 import functools
@@ -16,9 +16,10 @@ Result = TypeVar("Result")
 
 
 def map_chunks(work: Callable[[int, int], Result], rows: int, size: int) -> list[Result]:
-    """Work on chunks of so many rows, each from its start to its stop.
+    """The results of `work(start, stop)` for all chunks of `size` rows.
 
-    On as many threads as torch takes; NumPy and the library in C let others run while they compute.
+    The chunks are shared among as many threads as torch uses; the library in C and NumPy let other
+    threads run while they compute.
     """
     starts = range(0, rows, size)
     stops = [min(start + size, rows) for start in starts]

@@ -1,6 +1,7 @@
-"""Log-probabilities of one class out of many and their derivatives by the logits, in one pass along rows on the CPU.
+"""Log-probabilities of one class out of many and their derivatives by the logits, on the CPU.
 
-Of few classes `Categorical.log_prob_and_grad` is quicker, along columns.
+They are computed in one pass along rows. For few classes `Categorical.log_prob_and_grad`, along
+columns, is quicker.
 """
 
 from typing import Any
@@ -28,14 +29,14 @@ class Logits(LinkedParameters):
     def from_features(
         cls, formula: Formula, features: Tensor, weight: Tensor, bias: Tensor
     ) -> Distribution:
-        """The distribution of logits features @ weight.T + bias; very many are made only where they are asked for."""
+        """The distribution of logits features @ weight.T + bias; very many logits are lazy."""
         if type(weight) in (Tensor, torch.nn.Parameter) and not are_many(features, len(weight)):
             return super().from_features(formula, features, weight, bias)
         return Projection(formula.distribution_class, features, weight, bias).distribution()
 
 
 class ManyLogits(Logits):
-    """Logits of so many classes that cross-entropies along rows are quicker than the one pass along columns."""
+    """Logits of so many classes that one pass along rows is quicker than one along columns."""
 
     @property
     def uses_fused_loss(self) -> bool:
@@ -89,7 +90,10 @@ def _plain_log_prob(logits: Tensor, index: Tensor) -> Tensor:
 def _value_and_grad(
     logits: Tensor, index: Tensor, needs_grad: bool
 ) -> tuple[Tensor, Tensor | None] | None:
-    """The log-probabilities (n,) and, if `needs_grad`, their derivatives 1{k = index} - p_k by the logits (n, K); None of no class."""
+    """The log-probabilities (n,) and their derivatives 1{k = index} - p_k by the logits (n, K).
+
+    None where one index is not that of a class.
+    """
     rows, index = materialise(logits.detach()).contiguous(), index.contiguous()
     value, slopes = rows.new_empty(len(rows)), torch.empty_like(rows) if needs_grad else None
     results = [value] if slopes is None else [value, slopes]
@@ -105,7 +109,10 @@ def _value_and_grad(
 
 
 def _in_torch(logits: Tensor, index: Tensor, value: Tensor, *slopes: Tensor) -> bool:
-    """Write values (n,) and perhaps slopes (n, K) of any numbers; False where an index is not that of a class."""
+    """Write values (n,) and perhaps slopes (n, K) of any numbers.
+
+    False where an index is not that of a class.
+    """
     if ((index < 0) | (index >= logits.shape[-1])).any():
         return False
     chosen, probs, (top, place) = index.unsqueeze(-1), torch.softmax(logits, -1), logits.max(1)

@@ -12,15 +12,13 @@ import torch
 from torch import Tensor
 
 from disthead.likelihood.formula import Formula
-from disthead.likelihood.ranges import fast_ranges, harmless, is_unbounded
-from disthead.special.fast import Direction, Positive
+from disthead.likelihood.ranges import fast_ranges, harmless, is_unbounded, ranged
 
 __all__ = ["of_chunk", "whole_batch"]
 
 # For vectors of a CPU compilers want columns that each lie in one piece; of more than these the
 # copies take them longer.
 _FEW_COLUMNS = 8
-Results = tuple[Tensor, list[Tensor]]
 
 
 def of_chunk(
@@ -32,7 +30,18 @@ def of_chunk(
     value: Tensor,
     slopes: Tensor | None,
 ) -> None:
-    """Write the log-likelihoods of these rows into value (N,) and, unless it is None, their derivatives into slopes (N, P)."""
+    """Write log-likelihoods of rows into value (N,) and their derivatives into slopes (N, P).
+
+    Args:
+        formula: of the family through its links.
+        rows: those of the chunk.
+        raw: raw outputs, shape (N, P).
+        y: targets of shape (N, *event_shape).
+        loc_scale: both parts of the change of variable loc + scale * y, numbers or (N,), or
+            nothing.
+        value: where the log-likelihoods go.
+        slopes: where their derivatives go; None where these are not asked for.
+    """
     raw, y = raw.detach()[rows], y.detach()[rows]
     loc_scale = [part.detach() if part.ndim == 0 else part.detach()[rows] for part in loc_scale]
     result, columns = value[rows], None if slopes is None else slopes[rows]
@@ -55,7 +64,10 @@ def of_chunk(
 def _in_single(
     formula: Formula, raw: Tensor, y: Tensor, value: Tensor, slopes: Tensor | None
 ) -> Tensor | None:
-    """Write what single precision can do, and say which rows it cannot; None where it is no use to try."""
+    """Write what single precision can compute, and return the indices of the other rows.
+
+    None where these are most of the rows, and nothing was written.
+    """
     ranges = fast_ranges(formula.component or formula)
     target = y.to(torch.float32)
     parameters = formula.parameters(raw.t().contiguous())
@@ -65,7 +77,7 @@ def _in_single(
         fine &= formula.loss_support.check(target)
     names = ["logits", *formula.component.links] if formula.component else formula.links
     for name, parameter in zip(names, parameters, strict=True):
-        size = _size(parameter)
+        size = ranged(parameter)
         least, greatest = ranges.get(name, (-15.0, 15.0))
         inside = (size >= least) & (size <= greatest)
         fine &= inside if inside.ndim == 1 else inside.all(0)
@@ -108,7 +120,10 @@ def _in_double(
 def whole_batch(
     formula: Formula, raw: Tensor, y: Tensor, loc_scale: Sequence[Tensor], needs_grad: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (rows,) and, if `needs_grad`, their derivatives (rows, P), without a look at any number."""
+    """The log-likelihoods (rows,) and their derivatives (rows, P), or None.
+
+    All is computed in double precision, without a look at any number.
+    """
     dtype = torch.float64 if raw.dtype == torch.float64 else torch.float32
     value, by_raw = _in_double(formula, raw, y, loc_scale)
     value = value.to(torch.promote_types(dtype, y.dtype))
@@ -119,10 +134,3 @@ def _columns(formula: Formula, parameters: Sequence[Any], slopes: Sequence[Tenso
     """The derivatives by the raw outputs (P, rows)."""
     by_raw = formula.chain_rule(parameters, slopes)
     return torch.cat([slope.unsqueeze(0).flatten(0, -2) for slope in by_raw])
-
-
-def _size(parameter: Any) -> Tensor:
-    """What its range is of."""
-    if isinstance(parameter, Positive):
-        return parameter.value
-    return parameter.length if isinstance(parameter, Direction) else parameter

@@ -23,7 +23,7 @@ _alive: WeakValueDictionary[str, "Formula"] = WeakValueDictionary()
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """How raw outputs become a distribution and its log-likelihood: what a family hands down for given links, once.
+    """How raw outputs become a distribution and its log-likelihood, for one family and its links.
 
     Attributes:
         name: the family's, for messages.
@@ -112,7 +112,7 @@ class Formula:
         return self.linked_class.from_features(self, features, weight, bias)
 
     def split(self, raw: Tensor) -> dict[str, Tensor]:
-        """Raw outputs (..., P) -> the raw outputs of each parameter, in the shape its link takes."""
+        """The raw outputs of each parameter, in the shape its link takes, of all (..., P)."""
         shapes = list(self.shapes.values())
         # two operations less for each call and its gradient
         if len(shapes) == 1 and raw.shape[-1:] == shapes[0]:
@@ -126,7 +126,10 @@ class Formula:
         }
 
     def parameters(self, columns: Tensor) -> list[Any]:
-        """The parameters as `log_prob_and_grad` takes them, (rows,) each or (K, rows), of raw outputs (P, rows)."""
+        """The parameters, (rows,) each or (K, rows), of raw outputs (P, rows).
+
+        `log_prob_and_grad` takes them in this form.
+        """
         functions: list[Any] = [link.value_and_slope for link in self.links.values()]
         if self.is_scalar:
             return [function(column) for function, column in zip(functions, columns, strict=True)]
@@ -138,7 +141,10 @@ class Formula:
         return result
 
     def chain_rule(self, parameters: Sequence[Any], slopes: Sequence[Tensor]) -> list[Tensor]:
-        """The derivatives by the raw outputs, from those by the parameters, of each that has raw outputs."""
+        """The derivatives by the raw outputs, from those by the parameters.
+
+        Constant parameters, which have no raw outputs, are left out.
+        """
         return [
             parameter.by_raw(slope) if isinstance(parameter, (Positive, Direction)) else slope
             for link, parameter, slope in zip(self.links.values(), parameters, slopes, strict=True)

@@ -26,13 +26,15 @@ _HAS_TRITON = importlib.util.find_spec("triton") is not None
 def fused_log_prob(
     formula: Formula, raw: Tensor, y: Tensor, loc_scale: list[Tensor], needs_grad: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The log-likelihoods (rows,) and, if `needs_grad`, their derivatives by the raw outputs (rows, P).
+    """The log-likelihoods (rows,) and their derivatives by the raw outputs (rows, P), or None.
 
     Args:
+        formula: of the family through its links.
         raw: shape (rows, P).
         y: targets of shape (rows, *event_shape).
         loc_scale: both parts of the change of variable loc + scale * y, numbers or (rows,), or
             nothing.
+        needs_grad: whether the derivatives are computed.
     """
     if _takes_triton(raw):
         from disthead.likelihood.triton_kernels import kernel_log_prob  # which imports Triton

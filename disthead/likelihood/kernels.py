@@ -1,7 +1,8 @@
-"""What the kernels in C (`special/likelihood.h`) have to know of a likelihood: its formula, its links, and where single precision does.
+"""Likelihoods as the kernels in C take them: formula, links, and ranges of single precision.
 
 The formulas are those of the package's families (`special/formulas.h`), through any links that C
-knows; `kernel` is None for all others, which `eager.py` answers.
+knows; `kernel` is None for all others, which `eager.py` computes. The kernels themselves are in
+`special/likelihood.h`.
 """
 
 import functools
@@ -9,7 +10,6 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from disthead.likelihood.formula import Formula
@@ -17,6 +17,7 @@ from disthead.likelihood.ranges import (
     Range,
     example,
     fast_ranges,
+    fast_targets,
     harmless,
     is_unbounded,
     support_limits,
@@ -89,7 +90,11 @@ def prepare(formula: Formula) -> Formula:
 
 
 def as_text(formula: Formula) -> str:
-    """The likelihood as a compiled graph keeps it, perhaps for another process and another version: with the formula's name."""
+    """The likelihood as a compiled graph keeps it, with the name of the formula.
+
+    Another process and another version of the library, which numbers its formulas in another way,
+    can read it.
+    """
     known = formula.made.get("kernel")
     if known is None or formula.event_shape:
         return ""
@@ -125,7 +130,6 @@ def _packed(
     links: Sequence = (),
 ) -> bytes:
     """Structure Likelihood of `blocks.c`."""
-    fast_range = fast_ranges(formula.component or formula)["y"]
     head = _LIKELIHOOD.pack(
         kind,
         number,
@@ -138,20 +142,27 @@ def _packed(
         _needs_double(formula, links),
         *limits,
         harmless(formula),
-        *_inward(max(limits[0], fast_range[0]), min(limits[1], fast_range[1])),
+        *fast_targets(formula, limits),
     )
     nothing = bytes(_LINK.size * (_MOST_PARAMETERS - len(links)))
     return head + b"".join(_LINK.pack(*link) for link in links) + nothing
 
 
 def _needs_double(formula: Formula, links: Sequence[tuple]) -> bool:
-    """Where rows are never of ordinary size: a constant is not, or short exposures magnify the rounding of a mean."""
+    """Whether no row may be computed in single precision.
+
+    That is so where a constant is outside its range, and where short exposures may magnify the
+    rounding of a mean.
+    """
     constants = [link for link in links if link[0] == _CONSTANT]
     return formula.has_row_constants or any(not link[5] <= link[3] <= link[6] for link in constants)
 
 
 def _link(link: Link, least: float, greatest: float) -> tuple | None:
-    """Structure Link: kind, columns, lower, number, other, least and greatest; None where C does not know it."""
+    """Structure Link of `blocks.c`; None where C does not know the link.
+
+    Its fields are kind, columns, lower, number, other, least and greatest.
+    """
     function: Any = link.value_and_slope
     if link.is_constant:
         parameter = example(link)
@@ -170,13 +181,3 @@ def _link(link: Link, least: float, greatest: float) -> tuple | None:
 
 def _is_identity(link: Link) -> bool:
     return link.value_and_slope is LINKS["identity"].value_and_slope
-
-
-def _inward(least: float, greatest: float) -> Range:
-    """As numbers of single precision, none of which is outside."""
-    low, high = np.float32(least), np.float32(greatest)
-    if low < least:
-        low = np.nextafter(low, np.float32(np.inf))
-    if high > greatest:
-        high = np.nextafter(high, np.float32(-np.inf))
-    return float(low), float(high)

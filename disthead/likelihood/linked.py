@@ -1,4 +1,4 @@
-"""`LinkedParameters`: the raw outputs behind a head's distribution, and its log-likelihood in one pass from there."""
+"""`LinkedParameters`: raw outputs behind a head's distribution, with the fused log-likelihood."""
 
 import contextlib
 from collections.abc import Callable
@@ -79,17 +79,14 @@ class LinkedParameters:
             if isinstance(parameter, Positive):
                 values[name], values["log_" + name] = parameter.value, parameter.log
             else:
-                values[
-                    "logits_" + name if link.gives_logits(name) and name != "logits" else name
-                ] = parameter
+                prefix = "logits_" if link.gives_logits(name) and name != "logits" else ""
+                values[prefix + name] = parameter
         return self._transformed(formula.make(**values))
 
     def _transformed(self, dist: Distribution) -> Distribution:
-        return (
-            dist
-            if self.loc_scale is None
-            else dist.affine(*(part.to(dist.dtype) for part in self.loc_scale))
-        )
+        if self.loc_scale is None:
+            return dist
+        return dist.affine(*(part.to(dist.dtype) for part in self.loc_scale))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -105,7 +102,10 @@ class LinkedParameters:
 
     @property
     def uses_fused_loss(self) -> bool:
-        """Whether the one pass applies: by plain operations alone go double precision, exports, transforms and traces."""
+        """Whether the fused loss applies.
+
+        Double precision, exports, transforms and traces take torch's own operations alone.
+        """
         if is_tracing():
             compiled = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
             if not compiled or self.formula.event_shape:
@@ -118,7 +118,7 @@ class LinkedParameters:
         return self.formula.has_fused_loss and type(self.raw) in WITH_MEMORY and not self.raw.is_mps
 
     def distribution(self) -> Distribution:
-        """The distribution; where the one pass applies its parameters are made when they are first asked for."""
+        """The distribution, with lazy parameters where the fused loss applies."""
         if not self._is_fused or is_tracing():
             return self.make()._linked_to(self)
         return self.formula.distribution_class._lazy(
@@ -126,7 +126,10 @@ class LinkedParameters:
         )
 
     def log_prob(self, y: Tensor) -> Tensor:
-        """The log-likelihoods (...) of targets that can be expanded to (..., *event_shape), differentiable by the raw outputs."""
+        """The log-likelihoods (...) of targets, differentiable by the raw outputs.
+
+        Targets can be expanded to shape (..., *event_shape).
+        """
         if torch.compiler.is_compiling():
             return _Computed.apply(self.raw, *self.value_and_grad(self.raw, y, True))
         if not (self.raw.requires_grad and torch.is_grad_enabled()):
@@ -142,7 +145,7 @@ class LinkedParameters:
     def value_and_grad(
         self, raw: Tensor, y: Tensor, needs_grad: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """The log-likelihoods (...) and, if `needs_grad`, their derivatives by the raw outputs (..., P)."""
+        """The log-likelihoods (...) and their derivatives by the raw outputs (..., P), or None."""
         batch, event = raw.shape[:-1], self.formula.event_shape
         loc_scale = [] if self.loc_scale is None else self._loc_scale_of_rows(self.loc_scale)
         if raw.ndim == 2 and y.shape == batch + event:
@@ -165,10 +168,13 @@ def with_derivatives(
     value_and_grad: Callable[[Tensor, Tensor, bool], tuple | None],
     log_prob: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Log-likelihoods (...) whose derivatives by the raw outputs (..., P) are known, for autograd, where nothing is traced.
+    """Log-likelihoods for autograd, whose derivatives are known; not for traces.
 
     Args:
-        derivatives: shape (..., P); the gradient may take their memory.
+        raw: raw outputs, shape (..., P).
+        y: targets.
+        value: the log-likelihoods, shape (...).
+        derivatives: by the raw outputs, shape (..., P); the gradient may take their memory.
         value_and_grad: computes both again from `raw` and `y`, for a second gradient; its last
             argument is `needs_grad`.
         log_prob: log-likelihoods by operations that can be differentiated again.
@@ -218,7 +224,10 @@ class _Computed(torch.autograd.Function):
 
 
 def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...), where possible in their own memory."""
+    """Each row of the derivatives (..., P) times its incoming gradient (...).
+
+    The product takes the memory of the derivatives where it can.
+    """
     if type(gradient) is Tensor and not is_tracing():  # subclasses have numbers of their own
         if gradient.dtype != derivatives.dtype:  # of targets in double precision
             gradient = gradient.to(derivatives.dtype)

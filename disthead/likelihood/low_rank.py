@@ -1,4 +1,4 @@
-"""`LowRankParameters`: the log-likelihood of a low-rank normal in one pass from raw outputs, a few long rows at a time."""
+"""`LowRankParameters`: the fused log-likelihood of a low-rank normal, a few long rows at a time."""
 
 from typing import Any
 
@@ -14,21 +14,26 @@ __all__ = ["LowRankParameters"]
 
 
 class LowRankParameters(LinkedParameters):
-    """Raw outputs of a low-rank normal, whose rows are worked on as they lie in memory: a single one may fill the cache."""
+    """Raw outputs of a low-rank normal.
+
+    Its rows are worked on as they lie in memory, since a single row may fill the cache.
+    """
 
     @property
     def has_fused_loss(self) -> bool:
-        """Not in double precision, where the marginal fit asks: of one distribution for all targets the formula is quicker."""
+        """Whether `log_prob` answers: not in double precision.
+
+        The unconditional fit asks in double precision for one distribution of all targets, for
+        which the formula is quicker.
+        """
         return self.raw.dtype != torch.float64 and super().has_fused_loss
 
     def value_and_grad(
         self, raw: Tensor, y: Tensor, needs_grad: bool
     ) -> tuple[Tensor, Tensor | None]:
         batch, event = raw.shape[:-1], self.formula.event_shape
-        rows, targets = (
-            raw.detach().reshape(-1, raw.shape[-1]),
-            y.expand(batch + event).reshape(-1, *event),
-        )
+        rows = raw.detach().reshape(-1, raw.shape[-1])
+        targets = y.expand(batch + event).reshape(-1, *event)
         value = torch.empty(len(rows), dtype=self.dtype, device=raw.device)
         derivatives = rows.new_empty(rows.shape, dtype=self.dtype) if needs_grad else None
         size = max(2 * CHUNK_ELEMENTS // rows.shape[-1], 1) if raw.is_cpu else max(len(rows), 1)
@@ -36,14 +41,13 @@ class LowRankParameters(LinkedParameters):
             chunk = slice(start, start + size)
             value[chunk], slopes = self._of_chunk(rows[chunk], targets[chunk], needs_grad)
             if derivatives is not None:
-                for part, slope in zip(
-                    self.formula.split(derivatives[chunk]).values(), slopes, strict=True
-                ):
+                parts = self.formula.split(derivatives[chunk]).values()
+                for part, slope in zip(parts, slopes, strict=True):
                     part.copy_(slope)
         return value.resize_(batch), None if derivatives is None else derivatives.reshape(raw.shape)
 
     def _of_chunk(self, raw: Tensor, y: Tensor, needs_grad: bool) -> tuple[Tensor, list[Tensor]]:
-        """log_prob of a chunk of rows in double precision and, if `needs_grad`, its derivatives by each parameter's raw outputs.
+        """log_prob of a chunk and its derivatives by each parameter's raw outputs, in double.
 
         With A and e for the factor and the deviation in units of each coordinate's own noise, one
         QR decomposition of [A e; I 0] has all of it: its last column is what the likeliest common
@@ -60,14 +64,10 @@ class LowRankParameters(LinkedParameters):
         columns[:, :rank, :size].copy_(factor.mT).mul_(inverse_spread.unsqueeze(-2))
         columns[:, rank, :size].copy_(y).sub_(loc).mul_(inverse_spread)
         directions, upper = torch.linalg.qr(columns.mT, mode="reduced" if needs_grad else "r")
-        triangle, explained, length = (
-            upper[:, :rank, :rank],
-            upper[:, :rank, rank:],
-            upper[:, rank:, rank:],
-        )
-        half_log_det = triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(
-            -1
-        ) + 0.5 * diagonal.log.sum(-1)
+        triangle, explained = upper[:, :rank].tensor_split([rank], -1)
+        length = upper[:, rank:, rank:]
+        half_log_det = triangle.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+        half_log_det = half_log_det + 0.5 * diagonal.log.sum(-1)
         value = -0.5 * length.square().sum((-2, -1)) - half_log_det - size * HALF_LOG_TWO_PI
         if not needs_grad:
             return value, []

@@ -1,4 +1,7 @@
-"""`Projection`: logits of very many classes as features, weight and bias, and log-probabilities that never hold them all."""
+"""`Projection`: logits of very many classes, kept as features, weight and bias.
+
+Its log-probabilities are computed a few classes at a time, so that the logits never all exist.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +16,23 @@ from disthead.special.eager import is_tracing
 
 __all__ = ["Projection", "are_many"]
 
-_ROWS = {"cpu": 1 << 12}  # rows that are worked on at once, 2^16 elsewhere
-# logits that are worked on at once, so that they stay in a core's cache; 2^26 elsewhere
-_BLOCK = {"cpu": 1 << 19}
-# fewer logits, or logits of fewer classes, are made at once: plain operations are as quick there
-_WAITS = 1 << 20
-_MANY = 64
+_CHUNK_ROWS = {"cpu": 1 << 12}  # 2^16 elsewhere
+# Logits of a chunk, which stay in a core's cache then; 2^26 elsewhere.
+_CHUNK_LOGITS = {"cpu": 1 << 19}
+# Fewer logits, or logits of fewer classes, are made at once: plain operations are as quick there.
+_LEAST_LOGITS = 1 << 20
+_LEAST_CLASSES = 64
 
 
 def are_many(features: Tensor, num_classes: int) -> bool:
     """Whether the logits are better not made all at once."""
-    return num_classes >= _MANY and features.shape[:-1].numel() * num_classes >= _WAITS
+    rows = features.shape[:-1].numel()
+    return num_classes >= _LEAST_CLASSES and rows * num_classes >= _LEAST_LOGITS
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Where the logits features @ weight.T + bias of a categorical distribution come from: its lazy parameters.
+    """The lazy logits features @ weight.T + bias of a categorical distribution.
 
     The weight may be a DTensor whose classes are sharded over processes that all see the same
     features.
@@ -54,14 +58,16 @@ class Projection:
         return [0 if part.is_inference() else part._version for part in parts]
 
     def check_unchanged(self) -> None:
-        """Refuse to answer with weights that an optimizer has changed since the distribution was made."""
+        """Raise an error where an optimizer has changed the weights since then.
+
+        Raises:
+            RuntimeError: for features or weights changed in place since this was made.
+        """
         if self._versions() != self.__dict__["_made_at"]:
             raise RuntimeError(
                 "the head's features or weights have changed in place since this distribution of "
-                f"{self.num_classes} "
-                "classes was made, which keeps them in place of its logits. Ask it before "
-                "optimizer.step(), or call the "
-                "head again."
+                f"{self.num_classes} classes was made, which keeps them in place of its logits. "
+                "Ask it before optimizer.step(), or call the head again."
             )
 
     @property
@@ -126,17 +132,17 @@ class Projection:
     def in_double(self) -> Distribution:
         return self.map(Tensor.double).make()
 
-    def pieces(self) -> Iterator[Distribution]:
+    def chunks(self) -> Iterator[Distribution]:
         """The distributions of a few rows at a time, with their logits."""
         flat = self.features.reshape(-1, self.features.shape[-1])
-        for rows in flat.split(max(_block(flat) // self.num_classes, 1)):
+        for rows in flat.split(max(_chunk_logits(flat) // self.num_classes, 1)):
             yield self.kind(logits=self._logits(rows))
 
     def log_prob(self, y: Tensor) -> Tensor:
         return self.log_prob_and_normalizer(y)[0]
 
     def log_prob_and_normalizer(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-probability of each class index, and logsumexp of the logits, both of shape (...)."""
+        """The log-probability of each class index, and logsumexp of the logits, both (...)."""
         self.check_unchanged()
         weight: Any = self.weight
         bias: Any = self.bias
@@ -144,26 +150,22 @@ class Projection:
         if self.is_sharded:
             mesh = weight.device_mesh
             first = mesh.get_local_rank() * -(-len(weight) // mesh.size())
-            weight, bias, shard = (
-                weight.to_local(),
-                bias.to_local(),
-                _Shard(first, mesh.get_group()),
-            )
+            weight, bias = weight.to_local(), bias.to_local()
+            shard = _Shard(first, mesh.get_group())
         batch_shape = self.features.shape[:-1]
         y = y.expand(batch_shape).reshape(-1)
         inside = (y >= 0) & (y < self.num_classes) & (y == y.floor())
         index = torch.where(inside, y, 0).long()
         features = self.features.reshape(-1, self.features.shape[-1])
-        size = _ROWS.get(features.device.type, 1 << 16)
-        pieces = zip(features.split(size), index.split(size), strict=True)
-        results = [_LogProb.apply(rows, weight, bias, chosen, shard) for rows, chosen in pieces]
+        size = _CHUNK_ROWS.get(features.device.type, 1 << 16)
+        chunks = zip(features.split(size), index.split(size), strict=True)
+        results = [_LogProb.apply(rows, weight, bias, chosen, shard) for rows, chosen in chunks]
         value, normalizer = (torch.cat(part) for part in zip(*results, strict=True))
-        return torch.where(inside, value, -torch.inf).reshape(batch_shape), normalizer.reshape(
-            batch_shape
-        )
+        value = torch.where(inside, value, -torch.inf)
+        return value.reshape(batch_shape), normalizer.reshape(batch_shape)
 
     def log_prob_and_sum(self, y: Tensor, class_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """log_prob, and sum_k class_weight_k log p_k: the sum over logits is a projection onto one number."""
+        """Both log_prob and sum_k class_weight_k log p_k, by one projection of the features."""
         value, normalizer = self.log_prob_and_normalizer(y)
         if self.is_sharded:
             placed = self._replicated(class_weight)
@@ -176,7 +178,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Which classes this process holds: from `first` on; `group` are the processes that hold the others."""
+    """The classes of this process, from `first` on; the processes of `group` hold the others."""
 
     first: int = 0
     group: Any = None
@@ -188,17 +190,20 @@ class _Shard:
         return value
 
 
-def _block(features: Tensor) -> int:
-    return _BLOCK.get(features.device.type, 1 << 26)
+def _chunk_logits(features: Tensor) -> int:
+    return _CHUNK_LOGITS.get(features.device.type, 1 << 26)
 
 
-def _pieces(features: Tensor, classes: int) -> list[slice]:
-    size = max(_block(features) // max(len(features), 1), 16)
+def _chunks(features: Tensor, classes: int) -> list[slice]:
+    size = max(_chunk_logits(features) // max(len(features), 1), 16)
     return [slice(start, start + size) for start in range(0, classes, size)]
 
 
 class _LogProb(torch.autograd.Function):
-    """log_prob and logsumexp of the logits, a few classes at a time; the logits are made again for the gradient."""
+    """log_prob and logsumexp of the logits, a few classes at a time.
+
+    The logits are computed again for the gradient.
+    """
 
     @staticmethod
     def forward(
@@ -208,9 +213,9 @@ class _LogProb(torch.autograd.Function):
         largest = features.new_full(features.shape[:1], torch.finfo(features.dtype).min)
         total, chosen = torch.zeros_like(largest), torch.zeros_like(largest)
         own = index - shard.first
-        for piece in _pieces(features, len(weight)):
-            logits = torch.addmm(bias[piece], features, weight[piece].mT)
-            chosen += _at(logits, own - piece.start)
+        for chunk in _chunks(features, len(weight)):
+            logits = torch.addmm(bias[chunk], features, weight[chunk].mT)
+            chosen += _at(logits, own - chunk.start)
             before, largest = largest, torch.maximum(largest, logits.amax(-1))
             total *= (before - largest).exp_()
             total += logits.sub_(largest.unsqueeze(-1)).exp_().sum(-1)
@@ -227,51 +232,40 @@ class _LogProb(torch.autograd.Function):
         features, weight, bias, index, largest, total = ctx.saved_tensors
         shard: _Shard = ctx.shard
         if torch.is_grad_enabled():
-            return (
-                *_differentiable(features, weight, bias, index, shard, by_value, by_normalizer),
-                None,
-                None,
-            )
+            again = _differentiable(features, weight, bias, index, shard, by_value, by_normalizer)
+            return *again, None, None
         needs_features, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         to_features = torch.zeros_like(features) if needs_features else None
         to_weight = torch.empty_like(weight) if needs_weight else None
         to_bias = torch.empty_like(bias) if needs_bias else None
         factor = ((by_normalizer - by_value) / total).unsqueeze(-1)
         own = index - shard.first
-        for piece in _pieces(features, len(weight)):
-            slope = torch.addmm(bias[piece], features, weight[piece].mT)
+        for chunk in _chunks(features, len(weight)):
+            slope = torch.addmm(bias[chunk], features, weight[chunk].mT)
             slope.sub_(largest.unsqueeze(-1)).exp_().mul_(factor)
-            _add_at(slope, own - piece.start, by_value)
+            _add_at(slope, own - chunk.start, by_value)
             if to_features is not None:
-                to_features.addmm_(slope, weight[piece])
+                to_features.addmm_(slope, weight[chunk])
             if to_weight is not None:
-                torch.mm(slope.mT, features, out=to_weight[piece])
+                torch.mm(slope.mT, features, out=to_weight[chunk])
             if to_bias is not None:
-                torch.sum(slope, 0, out=to_bias[piece])
-        return (
-            None if to_features is None else shard.reduce(to_features),
-            to_weight,
-            to_bias,
-            None,
-            None,
-        )
+                torch.sum(slope, 0, out=to_bias[chunk])
+        if to_features is not None:
+            to_features = shard.reduce(to_features)
+        return to_features, to_weight, to_bias, None, None
 
 
 def _at(logits: Tensor, index: Tensor) -> Tensor:
-    """The logits at `index`, 0 where another piece holds them."""
+    """The logits at `index`, 0 where another chunk holds them."""
     inside = (index >= 0) & (index < logits.shape[-1])
-    return torch.where(
-        inside, logits.gather(-1, torch.where(inside, index, 0).unsqueeze(-1)).squeeze(-1), 0.0
-    )
+    place = torch.where(inside, index, 0).unsqueeze(-1)
+    return torch.where(inside, logits.gather(-1, place).squeeze(-1), 0.0)
 
 
 def _add_at(slope: Tensor, index: Tensor, value: Tensor) -> None:
     inside = (index >= 0) & (index < slope.shape[-1])
-    slope.scatter_add_(
-        -1,
-        torch.where(inside, index, 0).unsqueeze(-1),
-        torch.where(inside, value, 0.0).unsqueeze(-1),
-    )
+    place = torch.where(inside, index, 0).unsqueeze(-1)
+    slope.scatter_add_(-1, place, torch.where(inside, value, 0.0).unsqueeze(-1))
 
 
 def _differentiable(features, weight, bias, index, shard: _Shard, by_value, by_normalizer) -> tuple:
@@ -285,9 +279,6 @@ def _differentiable(features, weight, bias, index, shard: _Shard, by_value, by_n
     normalizer = logits.logsumexp(-1)
     value = logits.gather(-1, index.unsqueeze(-1)).squeeze(-1) - normalizer
     inputs = [part for part in (features, weight, bias) if part.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            (value, normalizer), inputs, (by_value, by_normalizer), create_graph=True
-        )
-    )
-    return tuple(next(found) if part.requires_grad else None for part in (features, weight, bias))
+    weights = (by_value, by_normalizer)
+    grads = iter(torch.autograd.grad((value, normalizer), inputs, weights, create_graph=True))
+    return tuple(next(grads) if part.requires_grad else None for part in (features, weight, bias))

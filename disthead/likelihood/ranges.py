@@ -1,22 +1,35 @@
-"""Between which numbers a likelihood is computed in single precision, and which targets have one at all."""
+"""The numbers for which single precision does, and the targets that have a likelihood at all."""
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.likelihood.formula import Formula
 from disthead.links import Link
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["Range", "example", "fast_ranges", "harmless", "is_unbounded", "support_limits"]
+__all__ = [
+    "Range",
+    "example",
+    "fast_ranges",
+    "fast_targets",
+    "harmless",
+    "inward",
+    "is_unbounded",
+    "ranged",
+    "support_limits",
+]
 
 Range = tuple[float, float]
 _NEAR_AN_END = 1e-6  # of a support, where logarithms of the target cancel other terms
 
 
 def is_unbounded(constraint: constraints.Constraint) -> bool:
+    """Whether targets may be any numbers."""
     return constraint in (constraints.real, constraints.real_vector)
 
 
@@ -26,7 +39,7 @@ def harmless(formula: Formula) -> float:
 
 
 def support_limits(constraint: constraints.Constraint) -> Range | None:
-    """The least and the greatest number of an interval, in double precision; None of a constraint that is none."""
+    """The least and the greatest number of an interval in double precision; None of no interval."""
     if is_unbounded(constraint):
         return -math.inf, math.inf
     lower, upper = (getattr(constraint, name, None) for name in ("lower_bound", "upper_bound"))
@@ -43,9 +56,10 @@ def support_limits(constraint: constraints.Constraint) -> Range | None:
 
 
 def fast_ranges(formula: Formula) -> dict[str, Range]:
-    """Between which targets ("y") and parameters single precision keeps six digits: usual ones, and those that the family declares.
+    """The ranges of targets ("y") and parameters in which single precision keeps six digits.
 
-    Of a direction it is the length of the raw vector. Those that begin below 0 end as far above it.
+    They are the usual ones, but for those that the family declares. A range that begins below 0
+    ends as far above it.
     """
     unbounded = is_unbounded(formula.loss_support)
     if formula.is_discrete:
@@ -65,7 +79,30 @@ def fast_ranges(formula: Formula) -> dict[str, Range]:
     return ranges | dict(formula.fast_range)
 
 
+def fast_targets(formula: Formula, support: Range) -> Range:
+    """The range of targets in which single precision does, within the limits of the support."""
+    least, greatest = fast_ranges(formula.component or formula)["y"]
+    return inward(max(least, support[0]), min(greatest, support[1]))
+
+
+def inward(least: float, greatest: float) -> Range:
+    """Both ends as numbers of single precision that are not outside of the range."""
+    low, high = np.float32(least), np.float32(greatest)
+    if low < least:
+        low = np.nextafter(low, np.float32(np.inf))
+    if high > greatest:
+        high = np.nextafter(high, np.float32(-np.inf))
+    return float(low), float(high)
+
+
+def ranged(parameter: Any) -> Tensor:
+    """The number whose range counts: a parameter, or the length of a direction's raw vector."""
+    if isinstance(parameter, Positive):
+        return parameter.value
+    return parameter.length if isinstance(parameter, Direction) else parameter
+
+
 def example(link: Link) -> Any:
-    """What the link makes of ones, one row of them."""
+    """The parameter that the link makes of one row of ones."""
     function: Any = link.value_and_slope
     return function(torch.ones(*link.raw_shape(()), 1, dtype=torch.float64))

@@ -1,6 +1,7 @@
-"""Log-likelihoods of orders: each item is chosen by its share, exp(score), of the items that are left.
+"""Log-likelihoods of rankings (Plackett 1975), each a list of item indices, the best first.
 
-Sums over the items that are left are built up from the last place to the first.
+Each item is chosen by its share, exp(score), among the items that are left. Sums over the items
+that are left are built up from the last place to the first.
 """
 
 import torch
@@ -13,31 +14,39 @@ from disthead.special.blocks import rank
 from disthead.special.eager import is_on_host, is_tracing, materialise
 from disthead.special.probabilities import log_probability
 
-__all__ = ["FAINT", "finite_scores", "ranking_log_prob", "ranking_log_prob_by_worth"]
+__all__ = ["ABSENT_GAP", "finite_scores", "ranking_log_prob", "ranking_log_prob_by_worth"]
 
-FAINT = 200.0  # exp(-200) beside the least item is nothing, and still a number
+# By how much the scores of absent items lie below all others: exp(-200) is nothing beside them, and
+# still a number.
+ABSENT_GAP = 200.0
 
 
 def ranking_log_prob(logits: Tensor, y: Tensor) -> Tensor:
-    """log P(y) (...) of orders (..., K) by scores (..., K), in O(K) for each row; -inf stands for an item that is not there."""
+    """The log-probabilities (...) of rankings y (..., K) by scores (..., K), in O(K) for each row.
+
+    The score of an absent item is -inf.
+    """
     needs_grad = logits.requires_grad and torch.is_grad_enabled()
     result = None if is_tracing() else _in_one_pass(logits, y, needs_grad)
     if result is None:
         return _log_prob(logits, y)
-    return (
-        with_derivatives(logits, y, *result, _in_one_pass, _log_prob) if needs_grad else result[0]
-    )
+    if not needs_grad:
+        return result[0]
+    return with_derivatives(logits, y, *result, _in_one_pass, _log_prob)
 
 
 def finite_scores(logits: Tensor) -> Tensor:
-    """Scores in which items that are not there (-inf) come so far behind the others that these do not see them."""
+    """Finite scores, in which absent items (-inf) are too far below the others to count."""
     absent = logits == -torch.inf
     least = torch.where(absent, torch.inf, logits).detach().amin(-1, keepdim=True)
-    return torch.where(absent, least - FAINT, logits)
+    return torch.where(absent, least - ABSENT_GAP, logits)
 
 
 def ranking_log_prob_by_worth(worth: Tensor, y: Tensor) -> Tensor:
-    """log P(y) (...) of orders by the worths (..., K) of the items, zero or more, with exact gradients by them."""
+    """The log-probabilities (...) of rankings by the worths (..., K) of the items, zero or more.
+
+    Their gradients by the worths are exact.
+    """
     exact, size = to_double(worth), worth.shape[-1]
     ranked = y >= 0
     chosen = torch.where(ranked, exact.gather(-1, y.clamp(min=0)), 0.0)
@@ -56,7 +65,7 @@ def _log_prob(logits: Tensor, y: Tensor) -> Tensor:
     scores, size = to_double(finite_scores(logits)), logits.shape[-1]
     ranked = y >= 0
     # in place of -inf, whose gradient would be nan
-    nothing = scores.detach().amin(-1, keepdim=True) - FAINT
+    nothing = scores.detach().amin(-1, keepdim=True) - ABSENT_GAP
     chosen = torch.where(ranked, scores.gather(-1, y.clamp(min=0)), nothing)
     others = torch.where(_is_ranked(y, ranked, size), nothing, scores).logsumexp(-1, keepdim=True)
     left = torch.cat([others, chosen.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
@@ -78,7 +87,7 @@ def _is_ranked(y: Tensor, ranked: Tensor, size: int) -> Tensor:
 def _in_one_pass(
     logits: Tensor, y: Tensor, needs_grad: bool
 ) -> tuple[Tensor, Tensor | None] | None:
-    """log_prob (...) and, if `needs_grad`, its derivatives (..., K), in one pass over chunks of rows.
+    """The values (...) and their derivatives (..., K), in one pass over chunks of rows.
 
     None where plain sums of exp(score) do not do: for partial rankings and scores that are far
     apart.
@@ -86,11 +95,11 @@ def _in_one_pass(
     if not (is_on_host(logits) and is_on_host(y)) or y.shape != logits.shape or not y.numel():
         return None
     scores = materialise(logits.detach()).reshape(-1, logits.shape[-1])
-    orders = materialise(y).reshape(-1, y.shape[-1])
+    rankings = materialise(y).reshape(-1, y.shape[-1])
     value, slopes = scores.new_empty(len(scores)), torch.empty_like(scores) if needs_grad else None
 
     def chunk(start: int, stop: int) -> bool:
-        return rank(start, stop, scores, orders, value, slopes)
+        return rank(start, stop, scores, rankings, value, slopes)
 
     size = max(CHUNK_ELEMENTS // scores.shape[-1], 1)
     if not all(map_chunks(chunk, len(scores), size)):

@@ -1,4 +1,6 @@
-"""A family's log-likelihood as a list of operations on the numbers of one row, for printers of kernels.
+"""A family's log-likelihood as a list of operations on the numbers of one row.
+
+Printers of kernels (`benchmarks/formulas.py`, `triton_printer.py`) write these operations down.
 
 `trace` calls `log_prob_and_grad`, which is plain torch, once on tensors without numbers, and keeps
 what it did as a `Trace`:
@@ -12,9 +14,10 @@ what it did as a `Trace`:
   each a name or a number; of a positive parameter by its logarithm, of a direction by its angle.
 
 Operations are add, subtract, multiply, divide, maximum, minimum, negative, absolute, sign, sqrt,
-exp, log, log1p, sin, cos, sigmoid; equal, less and less_equal, which give truth values; logical_not;
-where (condition, value, other); to_double and to_real, which change the precision. A step's type is
-"real" (the precision of the kernel), "double", or "truth". Maximum and minimum keep a nan.
+exp, log, log1p, sin, cos, sigmoid; equal, less and less_equal, which give truth values;
+logical_not; where (condition, value, other); to_double and to_real, which change the precision. A
+step's type is "real" (the precision of the kernel), "double", or "truth". Maximum and minimum keep
+a nan.
 
 A formula may choose its constants by the precision, so single and double precision have a trace
 each.
@@ -43,14 +46,23 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from disthead.likelihood.formula import Formula
 from disthead.special.fast import Direction, Positive
 
-__all__ = ["NotTraced", "Step", "Trace", "parameter_kinds", "trace", "trace_function"]
+__all__ = [
+    "NotTraced",
+    "Step",
+    "Trace",
+    "check_of_numbers",
+    "is_of_numbers",
+    "parameter_kinds",
+    "trace",
+    "trace_function",
+]
 
 Operand = str | float
 Type = Literal["real", "double", "truth"]
 
 
 class NotTraced(ValueError):
-    """The formula does what no kernel can do: it looks at numbers, mixes rows, or takes another operation."""
+    """The formula looks at numbers, mixes rows, or takes an operation that no kernel has."""
 
 
 @dataclass(frozen=True)
@@ -98,29 +110,42 @@ def trace(formula: Formula, dtype: torch.dtype) -> Trace:
 
 
 def parameter_kinds(formula: Formula) -> dict[str, type]:
-    """What `log_prob_and_grad` takes for each parameter: Positive, Direction or Tensor, one number of each row.
+    """The class of each parameter of `log_prob_and_grad`: Positive, Direction or Tensor.
 
     Raises:
         NotTraced: for targets or parameters of several numbers.
     """
+    check_of_numbers(formula)
     example = formula.parameters(torch.ones(formula.width, 1))
-    sizes = [
-        one.value
-        if isinstance(one, Positive)
-        else one.cosine
-        if isinstance(one, Direction)
-        else one
-        for one in example
-    ]
-    if formula.event_shape or any(size.shape != (1,) for size in sizes):
-        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
     return {name: type(one) for name, one in zip(formula.links, example, strict=True)}
+
+
+def is_of_numbers(formula: Formula) -> bool:
+    """Whether targets and parameters are single numbers."""
+    return (
+        not formula.event_shape
+        and formula.component is None
+        and all(
+            shape == () or link.is_constant or link.name == "direction"
+            for link, shape in zip(formula.links.values(), formula.shapes.values(), strict=True)
+        )
+    )
+
+
+def check_of_numbers(formula: Formula) -> None:
+    """Refuse a formula that is not of single numbers.
+
+    Raises:
+        NotTraced: for targets or parameters of several numbers.
+    """
+    if not is_of_numbers(formula):
+        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
 
 
 def trace_function(
     log_prob_and_grad: Callable[..., Sequence[Any]], kinds: Mapping[str, type], dtype: torch.dtype
 ) -> Trace:
-    """The same of a function (y, *parameters) -> (value, *slopes), whose parameters are `Positive`, `Direction` or Tensor."""
+    """The trace of a function (y, *parameters) -> (value, *slopes), by its parameters' classes."""
     inputs = ["y"]
     for name, kind in kinds.items():
         inputs += {
@@ -154,7 +179,7 @@ def _parameters(named: Mapping[str, Tensor], kinds: Mapping[str, type]) -> list[
 
 
 class _Recorder:
-    """Turns the nodes of torch's graph into steps; arrays that a formula stacks are arrays of names."""
+    """Turns the nodes of torch's graph into steps; a stack of tensors is an array of names."""
 
     def __init__(self, dtype: torch.dtype):
         self.dtype = dtype
@@ -276,12 +301,8 @@ _TRUTHS = ("equal", "less", "less_equal", "logical_not")
 _CONVERSIONS = ("_to_copy", "convert_element_type", "to")
 
 
-def _unary(name: str) -> Callable[..., Operand]:
-    return lambda recorder, x: recorder.step(name, x)
-
-
-def _binary(name: str) -> Callable[..., Operand]:
-    return lambda recorder, x, y: recorder.step(name, x, y)
+def _one_step(name: str) -> Callable[..., Operand]:
+    return lambda recorder, *operands: recorder.step(name, *operands)
 
 
 def _swapped(name: str) -> Callable[..., Operand]:
@@ -321,26 +342,24 @@ def _not_equal(recorder: _Recorder, x: Operand, y: Operand) -> Operand:
     return recorder.step("logical_not", recorder.step("equal", x, y))
 
 
+_SAME_NAMES = (
+    *("sqrt", "exp", "log", "log1p", "sin", "cos", "sigmoid", "sign"),
+    *("logical_not", "maximum", "minimum", "where"),
+)
 # torch's operations -> steps
 _OPERATIONS: dict[str, Callable[..., Operand]] = {
-    **{
-        name: _unary(name)
-        for name in ("sqrt", "exp", "log", "log1p", "sin", "cos", "sigmoid", "logical_not")
-    },
-    **{name: _binary(name) for name in ("maximum", "minimum")},
-    "abs": _unary("absolute"),
-    "neg": _unary("negative"),
-    "sgn": _unary("sign"),
-    "sign": _unary("sign"),
-    "mul": _binary("multiply"),
-    "div": _binary("divide"),
-    "eq": _binary("equal"),
-    "lt": _binary("less"),
-    "le": _binary("less_equal"),
+    **{name: _one_step(name) for name in _SAME_NAMES},
+    "abs": _one_step("absolute"),
+    "neg": _one_step("negative"),
+    "sgn": _one_step("sign"),
+    "mul": _one_step("multiply"),
+    "div": _one_step("divide"),
+    "eq": _one_step("equal"),
+    "lt": _one_step("less"),
+    "le": _one_step("less_equal"),
     "gt": _swapped("less"),
     "ge": _swapped("less_equal"),
     "ne": _not_equal,
-    "where": lambda recorder, condition, x, y: recorder.step("where", condition, x, y),
     "masked_fill": lambda recorder, x, condition, y: recorder.step("where", condition, y, x),
     "add": _add,
     "sub": _subtract,
@@ -366,9 +385,7 @@ def _stack(parts: list[Operand], dim: int = 0) -> np.ndarray:
 
 
 def _select(array: Any, dim: int, index: int) -> Any:
-    if dim or not isinstance(array, np.ndarray):
-        raise NotTraced("a single row out of many")
-    return array[index]
+    return _unbind(array, dim)[index]
 
 
 def _unbind(array: Any, dim: int = 0) -> list[Any]:

@@ -22,10 +22,10 @@ from torch import Tensor
 from disthead.errors import warn
 from disthead.likelihood.eager import whole_batch
 from disthead.likelihood.formula import Formula, formula_of
-from disthead.likelihood.tracing import NotTraced
+from disthead.likelihood.tracing import NotTraced, is_of_numbers
 from disthead.likelihood.triton_printer import kernel_source
 
-__all__ = ["Kernel", "is_of_numbers", "kernel_log_prob", "kernel_of", "log_prob_and_grad"]
+__all__ = ["Kernel", "kernel_log_prob", "kernel_of", "log_prob_and_grad"]
 
 # Of a block, by the number of raw outputs: as many as leave registers for about half of the threads
 # that a GPU can hold. Of a part, in double precision, each thread takes one.
@@ -116,18 +116,6 @@ def kernel_log_prob(
     return kernel(raw.detach(), y.detach(), [part.detach() for part in loc_scale], needs_grad)
 
 
-def is_of_numbers(formula: Formula) -> bool:
-    """Whether targets and parameters are single numbers, for which there is a kernel."""
-    return (
-        not formula.event_shape
-        and formula.component is None
-        and all(
-            shape == () or link.is_constant or link.name == "direction"
-            for link, shape in zip(formula.links.values(), formula.shapes.values(), strict=True)
-        )
-    )
-
-
 @torch.library.custom_op("disthead::log_prob_and_grad", mutates_args=())
 def log_prob_and_grad(
     raw: Tensor, y: Tensor, loc: Tensor | None, scale: Tensor | None, formula: str
@@ -137,8 +125,8 @@ def log_prob_and_grad(
     Args:
         raw: of half or single precision.
         y: targets (rows,).
-        loc, scale: of the change of variable loc + scale * y, numbers or (rows,), where there is
-            one.
+        loc: of the change of variable loc + scale * y, a number or (rows,), where there is one.
+        scale: of the same.
         formula: `Formula.key` of one that is alive in this process.
     """
     known = formula_of(formula)

@@ -22,7 +22,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,11 +30,21 @@ from disthead.likelihood.ranges import (
     Range,
     example,
     fast_ranges,
+    fast_targets,
     harmless,
+    inward,
     is_unbounded,
+    ranged,
     support_limits,
 )
-from disthead.likelihood.tracing import NotTraced, Operand, Step, Trace, trace_function
+from disthead.likelihood.tracing import (
+    NotTraced,
+    Operand,
+    Step,
+    Trace,
+    check_of_numbers,
+    trace_function,
+)
 from disthead.special.fast import Direction, Positive
 
 __all__ = ["kernel_source"]
@@ -47,9 +56,8 @@ def kernel_source(formula: Formula) -> str:
     Raises:
         NotTraced: where the likelihood is no list of operations on single numbers.
     """
+    check_of_numbers(formula)
     limits = support_limits(formula.loss_support)
-    if formula.event_shape or formula.component is not None:
-        raise NotTraced(f"{formula.name} has targets or parameters of several numbers")
     if limits is None:
         raise NotTraced(f"whether targets are in {formula.loss_support}")
     single, double = (_trace(formula, dtype) for dtype in (torch.float32, torch.float64))
@@ -82,7 +90,7 @@ def _trace(formula: Formula, dtype: torch.dtype) -> Trace:
         for slope in formula.chain_rule(parameters, slopes):
             results += slope.unbind(0) if slope.ndim > 1 else [slope]
         is_single = dtype == torch.float32
-        return results + [_size(one) for one in parameters if is_single]
+        return results + [ranged(one) for one in parameters if is_single]
 
     raw = {f"raw_{column}": Tensor for column in range(formula.width)}
     return trace_function(log_prob_and_grad, raw, dtype)
@@ -101,13 +109,6 @@ def _numbers(constant: Any) -> Callable[[Tensor], Any]:
         parts = [filled(part) for part in constant]
         return lambda y: Direction(*(part(y) for part in parts))
     return filled(constant)
-
-
-def _size(parameter: Any) -> Tensor:
-    """What the range of a parameter is of."""
-    if isinstance(parameter, Positive):
-        return parameter.value
-    return parameter.length if isinstance(parameter, Direction) else parameter
 
 
 class _Printer:
@@ -168,7 +169,7 @@ class _Printer:
             yield f"raw_{column} = given_{column}.to(tl.float32)"
         yield from _TARGETS_IN_SINGLE
         ranges, support = fast_ranges(self.formula), self.formula.loss_support
-        yield f"fine = {_is_within('y', *_fast_targets(ranges['y'], self.limits))}"
+        yield f"fine = {_is_within('y', *fast_targets(self.formula, self.limits))}"
         if support.is_discrete:
             yield "fine = fine & (tl.floor(y) == y)"
             yield "if IS_EXACT == 0:"
@@ -177,7 +178,7 @@ class _Printer:
         results = _results(self.single, "s", "[BLOCK], {}, tl.float32")
         value, slopes = results[0], results[1 : 1 + len(self.columns)]
         for name, size in zip(self.formula.links, results[1 + len(self.columns) :], strict=True):
-            yield f"fine = fine & {_is_within(size, *ranges[name])}  # {name}"
+            yield f"fine = fine & {_is_within(size, *inward(*ranges[name]))}  # {name}"
         yield f"value = {value}"
         yield "if UNITS:"
         yield "    value = value - tl.log(scale.to(tl.float32))"
@@ -352,18 +353,8 @@ _OPERATIONS = {
 }
 
 
-def _fast_targets(usual: Range, support: Range) -> Range:
-    return max(usual[0], support[0]), min(usual[1], support[1])
-
-
 def _is_within(name: str, least: float, greatest: float) -> str:
-    """Whether a number of single precision is; the ends are rounded inwards to such numbers."""
-    low, high = np.float32(least), np.float32(greatest)
-    if low < least:
-        low = np.nextafter(low, np.float32(np.inf))
-    if high > greatest:
-        high = np.nextafter(high, np.float32(-np.inf))
-    return f"({name} >= {float(low)!r}) & ({name} <= {float(high)!r})"
+    return f"({name} >= {least!r}) & ({name} <= {greatest!r})"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""The library in C (`blocks.c`), built at installation where there is a compiler; without it NumPy and torch do the work.
+"""The library in C (`blocks.c`), built at installation where there is a compiler.
 
-Its functions work on tensors in the memory of the host and say True, or False where others have to:
-for tensors that are of no kind they know, numbers outside their limits, and where there is no
-library. What they wrote then is of no use. `log_prob`, `rank` and `choose` raise ValueError for
-tensors whose rows or columns do not fit together.
+Its functions work on tensors in the memory of the host and return True. They return False where
+NumPy or torch have to do the work: for tensors of a kind that they do not know, for numbers outside
+their limits, and where there is no library. What they wrote then is of no use. `log_prob`, `rank`
+and `choose` raise ValueError for tensors whose rows or columns do not fit together.
 """
 
 import functools

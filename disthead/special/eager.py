@@ -1,4 +1,4 @@
-"""Whether a function may look at the numbers of tensors, and SciPy's functions for those where nothing but numbers is asked for."""
+"""Whether a function may look at the numbers of tensors, and SciPy's functions for such tensors."""
 
 import math
 from functools import cache
@@ -40,7 +40,7 @@ def is_on_host(values: Tensor) -> bool:
 
 
 def materialise(values: Tensor) -> Tensor:
-    """A tensor whose memory holds its numbers; half precision, in which nothing is quick, becomes single.
+    """The tensor, with its numbers in memory; half precision, which is slow, becomes single.
 
     >>> materialise(torch.tensor(0.5, dtype=torch.float16))
     tensor(0.5000)
@@ -51,10 +51,10 @@ def materialise(values: Tensor) -> Tensor:
 
 
 def is_tracing() -> bool:
-    """Whether operations are traced or transformed: by a compiler, torch.func, a trace or forward-mode differentiation.
+    """Whether operations are traced or transformed.
 
-    Then a function must be made of torch's own operations, and none may depend on the numbers in
-    tensors.
+    A compiler, torch.func, a trace or forward-mode differentiation may do so. Then a function must
+    be made of torch's own operations, and none may depend on the numbers in tensors.
     """
     return (
         is_compiling()
@@ -66,7 +66,7 @@ def is_tracing() -> bool:
 
 
 def are_concrete(*values: Tensor) -> bool:
-    """Whether a function may look at the numbers and do what they ask for: they are on the host, and nothing is traced.
+    """Whether a function may look at the numbers: they are on the host, and nothing is traced.
 
     Gradients may still be recorded: what is done to the numbers then has to be made of
     differentiable operations.
@@ -75,7 +75,7 @@ def are_concrete(*values: Tensor) -> bool:
 
 
 def are_plain_numbers(*values: Tensor) -> bool:
-    """Whether nothing but the numbers is asked for: they are concrete, and no gradient is recorded."""
+    """Whether the numbers are concrete, and no gradient is recorded."""
     return are_concrete(*values) and not (
         torch.is_grad_enabled() and any(value.requires_grad for value in values)
     )
@@ -84,7 +84,7 @@ def are_plain_numbers(*values: Tensor) -> bool:
 def extent(values: Tensor) -> tuple[float, float]:
     """The least and the greatest of concrete numbers, nan if one of them is; (inf, -inf) of none.
 
-    It takes a fraction of the time of comparing each number, and often shows that none has to be.
+    This takes a fraction of the time of a comparison of each number, and often replaces it.
 
     >>> extent(torch.tensor([2.0, -1.0, 0.5]))
     (-1.0, 2.0)
@@ -94,7 +94,9 @@ def extent(values: Tensor) -> tuple[float, float]:
 
 
 def are_within(values: Tensor, least: float, most: float = math.inf) -> bool:
-    """Whether plain numbers are all between the two, ends included; false if one is nan, or if there are none.
+    """Whether plain numbers are all between the two, ends included.
+
+    False if one of them is nan, or if there are none.
 
     >>> are_within(torch.tensor([0.0, 1.0]), 0.0), are_within(torch.tensor([0.0, torch.nan]), 0.0)
     (True, False)
@@ -104,7 +106,7 @@ def are_within(values: Tensor, least: float, most: float = math.inf) -> bool:
 
 
 def by_numpy(name: str, values: Tensor) -> Tensor:
-    """NumPy's elementwise function with that name, written over the plain numbers of `values`, which are returned.
+    """The plain numbers of `values`, each overwritten by what NumPy's function of that name gives.
 
     Some of these functions take half of torch's time.
 
@@ -118,7 +120,9 @@ def by_numpy(name: str, values: Tensor) -> Tensor:
 
 
 def by_scipy(name: str, *values: Tensor) -> Tensor:
-    """The function of scipy.special with that name, of plain numbers that broadcast; it reads the tensors' own memory.
+    """The function of scipy.special with that name, of plain numbers that broadcast.
+
+    SciPy reads the tensors' own memory.
 
     >>> by_scipy("betainc", torch.tensor(2.0), torch.tensor(2.0), torch.tensor([0.25, 0.5]))
     tensor([0.1562, 0.5000])

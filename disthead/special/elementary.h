@@ -97,8 +97,8 @@ INLINE int NAME(is_whole)(REAL x) { return x + ROUND - ROUND == x; }
 
 INLINE REAL NAME(sign_)(REAL x) { return x != x ? x : (REAL)((x > 0) - (x < 0)); }
 /* What is no number stays so. */
-INLINE REAL NAME(maximum_)(REAL x, REAL y) { return (x > y) | (x != x) ? x : y; }
-INLINE REAL NAME(minimum_)(REAL x, REAL y) { return (x < y) | (x != x) ? x : y; }
+INLINE REAL NAME(maximum_)(REAL x, REAL y) { return ((x > y) | (x != x)) ? x : y; }
+INLINE REAL NAME(minimum_)(REAL x, REAL y) { return ((x < y) | (x != x)) ? x : y; }
 
 /* The same in formulas (`formulas.h`): in single precision they only do ordinary numbers, and set the sign bit of `beyond` for others. */
 #if IS_SINGLE

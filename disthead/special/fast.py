@@ -1,4 +1,4 @@
-"""Building blocks of the one-pass log-likelihoods of heads (`likelihood/fused.py`): quick, and as exact as single precision.
+"""Links and special functions of the fused log-likelihoods of heads (`likelihood/fused.py`).
 
 Each is a short run of torch's operations, which kernels in C are printed from. Relative errors are
 below 1e-11 in double precision, and below 1e-6 in single precision for parameters between 1e-6 and
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from disthead.special.eager import is_tracing
+from disthead.special.precision import horner
 
 __all__ = [
     "Direction",
@@ -37,8 +38,7 @@ class Positive:
     Args:
         value: the parameter.
         slope: the derivative of its logarithm.
-        log: the logarithm, where it is known; otherwise it is taken when it is asked for, which not
-            every formula does.
+        log: the logarithm, where it is known; otherwise it is computed when a formula asks for it.
     """
 
     def __init__(self, value: Tensor, slope: Tensor | float, log: Tensor | None = None):
@@ -46,6 +46,7 @@ class Positive:
 
     @property
     def log(self) -> Tensor:
+        """The logarithm of the parameter."""
         if self._log is None:
             self._log = torch.log(self.value)
         return self._log
@@ -64,7 +65,13 @@ class Positive:
 
 
 class Direction(NamedTuple):
-    """A direction by its unit vector, which does not round as an angle does, and the length of the raw vector."""
+    """A direction by its unit vector, which does not round as an angle does.
+
+    Attributes:
+        cosine: of the angle.
+        sine: of the angle.
+        length: of the raw vector.
+    """
 
     cosine: Tensor
     sine: Tensor
@@ -77,28 +84,33 @@ class Direction(NamedTuple):
 
 
 def softplus(raw: Tensor) -> Positive:
-    """log(1 + exp(raw)); in double precision for any raw, the value bounded below by exp(-700), the logarithm not."""
-    if not _is_double(raw):
-        odds = torch.exp(torch.clamp(raw, -87.0, 80.0))
-        value = torch.maximum(torch.log1p(odds), raw)
-        return Positive(value, odds / (1 + odds) / value)
-    odds = torch.exp(torch.clamp(raw, -700.0, 700.0))
+    """log(1 + exp(raw)).
+
+    In double precision `raw` may be any number; the value is bounded below by exp(-700), and the
+    logarithm is not.
+    """
+    is_double = _is_double(raw)
+    odds = torch.exp(torch.clamp(raw, *((-700.0, 700.0) if is_double else (-87.0, 80.0))))
     value = torch.maximum(torch.log1p(odds), raw)
-    return Positive(value, odds / (1 + odds) / value, torch.minimum(torch.log(value), raw))
+    log = torch.minimum(torch.log(value), raw) if is_double else None
+    return Positive(value, odds / (1 + odds) / value, log)
 
 
 def given(raw: Tensor) -> Positive:
-    """A positive parameter that is there as it is."""
+    """The raw output itself, which is positive."""
     return Positive(raw, 1 / raw)
 
 
 def exponential(raw: Tensor) -> Positive:
-    """exp(raw), the value bounded to what double precision holds, the logarithm not."""
+    """exp(raw); the value is bounded to what double precision holds, and the logarithm is not."""
     return Positive(torch.exp(torch.clamp(raw, -700.0, 700.0)), 1.0, raw)
 
 
 def direction(raw: Tensor) -> Direction:
-    """The direction of a vector (..., 2, n); of a zero vector the angle 0, as atan2 has it, without a derivative."""
+    """The direction of a vector (..., 2, n).
+
+    That of a zero vector is the angle 0, as `torch.atan2` has it, without a derivative.
+    """
     x, y = raw[..., 0, :], raw[..., 1, :]
     length = torch.sqrt(x * x + y * y)
     if _is_double(raw):
@@ -109,7 +121,7 @@ def direction(raw: Tensor) -> Direction:
 
 
 def gamma_remainder(x: Tensor) -> Tensor:
-    """log Gamma(1 + x) - (w log w - w + log(2 pi) / 2) with w = x + 1/2, for x >= 0.
+    """The rest log Gamma(1 + x) - (w log w - w + log(2 pi) / 2), w = x + 1/2, for x >= 0.
 
     It is what is left once w log w - w has joined that against which it cancels; unlike the error
     of Stirling's formula it is smooth down to x = 0.
@@ -118,15 +130,16 @@ def gamma_remainder(x: Tensor) -> Tensor:
 
 
 def digamma_remainder(x: Tensor) -> Tensor:
-    """psi(1 + x) - log(x + 1/2) for x >= 0: the derivative of `gamma_remainder`."""
+    """The derivative of `gamma_remainder`, psi(1 + x) - log(x + 1/2), for x >= 0."""
     return _rational(x, _DIGAMMA if _is_double(x) else _DIGAMMA_SINGLE)
 
 
 def log_ratio_less(ratio: Tensor, excess: Tensor) -> Tensor:
-    """log(ratio) - excess, where excess = ratio - 1 is known to its own digits, which the difference would lose near 0.
+    """log(ratio) - excess for excess = ratio - 1, which is known to its own digits.
 
-    Within a quarter of 0 it is s (2 s^2 (1/3 + s^2/5 + ...) - excess) for s = excess / (2 + excess),
-    since log(ratio) = 2 artanh(s).
+    The difference would lose these digits near 0. Within a quarter of 0 it is
+    s (2 s^2 (1/3 + s^2/5 + ...) - excess) for s = excess / (2 + excess), since
+    log(ratio) = 2 artanh(s).
     """
     s = excess / (2 + excess)
     square = s * s
@@ -136,14 +149,18 @@ def log_ratio_less(ratio: Tensor, excess: Tensor) -> Tensor:
 
 
 def gamma_half_step(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(Gamma(1 + x) / Gamma(1/2 + x))^2 and its derivative, for x >= 0: x + 1/4 and a little more (Watson 1959)."""
+    """(Gamma(1 + x) / Gamma(1/2 + x))^2 and its derivative, for x >= 0.
+
+    It is x + 1/4 and a little more (Watson 1959).
+    """
     more, slope = _with_slope(x, _HALF_STEP if _is_double(x) else _HALF_STEP_SINGLE)
     return x + 0.25 + more, 1 + slope
 
 
 def von_mises_terms(k: Tensor) -> tuple[Tensor, Tensor]:
-    """log(2 pi I0(k)) - k and 1 - I1(k) / I0(k) for k >= 0: the normaliser of a von Mises density and minus its derivative.
+    """log(2 pi I0(k)) - k and 1 - I1(k) / I0(k), for k >= 0.
 
+    They are the normaliser of a von Mises density and minus its derivative.
     log(2 pi I0(k)) - s + log(s) / 2 is smooth in 1 / s for s = sqrt(k^2 + 2.4^2), down to k = 0 and
     up to infinity, since the zeros of I0 lie on the imaginary axis beyond 2.4 i.
     """
@@ -271,7 +288,10 @@ _BESSEL_SINGLE = (
 
 
 def sigmoids(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The probability 1 / (1 + exp(-x)) and that of the opposite, with one exponential; neither underflows before its time."""
+    """The probability 1 / (1 + exp(-x)) and that of the opposite, with one exponential.
+
+    Both keep the digits of small probabilities.
+    """
     odds = torch.exp(-abs(x))
     likely = 1 / (1 + odds)
     rest = odds * likely
@@ -299,20 +319,13 @@ def _polynomials(x: Tensor, *several: Sequence[float]) -> list[Tensor]:
     """Polynomials at the same points, from their coefficients."""
     # a compiler makes one operation of each product with a sum
     if is_tracing():
-        return [_horner(x, coefficients) for coefficients in several]
+        return [horner(x, coefficients[::-1]) for coefficients in several]
     square = x * x
     return [_by_pairs(x, square, coefficients) for coefficients in several]
 
 
-def _horner(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    value = x * coefficients[0] + coefficients[1]
-    for coefficient in coefficients[2:]:
-        value = value * x + coefficient
-    return value
-
-
 def _by_pairs(x: Tensor, square: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """By half as many operations, each of which has to be launched on a device: pairs of terms c x + d as c (x + d / c)."""
+    """The polynomial by half as many operations, with pairs of terms c x + d as c (x + d / c)."""
     odd = len(coefficients) % 2
     (scale, last), *pairs = zip(coefficients[odd::2], coefficients[odd + 1 :: 2], strict=True)
     value = x + last / scale

@@ -52,19 +52,19 @@ def integer_search(
     rows = torch.arange(len(target), device=target.device)
     goal, below = _probit(target), lower - 1
     k = torch.minimum(torch.maximum(start.ceil(), lower), upper)
-    before = before_height = torch.full_like(k, torch.nan)
+    before = height = torch.full_like(k, torch.nan)  # the last point, and its probit
     stride = torch.zeros_like(k)
-    once = twice = torch.full_like(k, torch.inf)  # the width of the bracket one step ago, and two
-    has_upper = torch.zeros_like(k, dtype=torch.bool)
+    # The width of the bracket one step ago, and two; infinite until the probability is reached.
+    once = twice = torch.full_like(k, torch.inf)
     step = 0
     while len(rows):
         reached = probability(k, rows)
-        height = _probit(reached)
+        last_height, height = height, _probit(reached)
         enough = reached >= target
         below = torch.where(enough, below, k)
         upper = torch.where(enough, k, torch.where(reached.isnan(), torch.nan, upper))
         first, last = _next(below, 1), _next(upper, -1)
-        slope = (k - before) / (height - before_height)
+        slope = (k - before) / (height - last_height)
         scale = torch.where((slope > 0) & (slope < torch.inf), slope, scale)
         # The bound on repeated steps to one side grows by a factor of four.
         stride = torch.where(
@@ -73,12 +73,11 @@ def integer_search(
             torch.maximum(4 * stride, first - below),
         )
         straight = (scale * (goal - height)).ceil()
-        before, before_height = k, height
+        before = k
         k = k + torch.where(
             enough, torch.minimum(straight, stride), torch.maximum(straight, stride)
         )
-        has_upper = has_upper | enough
-        width = torch.where(has_upper, upper - below, torch.inf)
+        width = torch.where(enough | (once < torch.inf), upper - below, torch.inf)
         step += 1
         if step >= _FIRST_HALVING:
             k = torch.where(width > twice / 2, _middle(below, upper), k)
@@ -88,36 +87,10 @@ def integer_search(
         if not is_open.all():
             result[rows] = upper
             remaining = is_open.nonzero().squeeze(-1)
-            state = (
-                rows,
-                goal,
-                target,
-                below,
-                upper,
-                k,
-                before,
-                before_height,
-                scale,
-                stride,
-                has_upper,
-                once,
-                twice,
+            state = rows, goal, target, below, upper, k, before, height, scale, stride, once, twice
+            rows, goal, target, below, upper, k, before, height, scale, stride, once, twice = (
+                part[remaining] for part in state
             )
-            (
-                rows,
-                goal,
-                target,
-                below,
-                upper,
-                k,
-                before,
-                before_height,
-                scale,
-                stride,
-                has_upper,
-                once,
-                twice,
-            ) = (part[remaining] for part in state)
     return result
 
 

@@ -1,7 +1,9 @@
-/* What describes a precision, for files that are included once for each: double where IS_SINGLE is 0, float where it is 1.
+/* What describes a precision, for files that are included once for each: double where IS_SINGLE is
+0, float where it is 1.
 
-REAL and UINT are the floating-point type and the unsigned integers of its size; LEAST_NORMAL, MANTISSA (bits) and BIAS (of the
-exponent) describe it; ROUND is 1.5 * 2^MANTISSA, whose addition rounds to an integer that stands in the low bits. */
+REAL and UINT are the floating-point type and the unsigned integers of its size; LEAST_NORMAL,
+MANTISSA (bits) and BIAS (of the exponent) describe it; ROUND is 1.5 * 2^MANTISSA, whose addition
+rounds to an integer that stands in the low bits. */
 
 #undef REAL
 #undef UINT
@@ -51,10 +53,12 @@ exponent) describe it; ROUND is 1.5 * 2^MANTISSA, whose addition rounds to an in
 #define SQUARE_ROOT sqrtf
 /* To 3e-9. */
 #define EXPM1_OF(r) \
-    (r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f + r * 0.001381461f))))))
+    (r * (1 + r * (0.49999994f + r * (0.16666521f + r * (0.04166839f + r * (0.00836871f \
+    + r * 0.001381461f))))))
 /* To 6e-9, without a division. */
 #define LOG_OF(f, h) \
-    REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f + f * (-0.16623357f + f * (0.14201762f \
+    REAL rest = f * (f * f) * (0.3333333f + f * (-0.25000823f + f * (0.20001227f \
+        + f * (-0.16623357f + f * (0.14201762f \
         + f * (-0.13160194f + f * (0.1276155f + f * -0.0763443f)))))));
 #else
 #define REAL double
@@ -74,12 +78,14 @@ exponent) describe it; ROUND is 1.5 * 2^MANTISSA, whose addition rounds to an in
 #define SQUARE_ROOT sqrt
 /* exp(r) - 1 to 2e-17. */
 #define EXPM1_OF(r) \
-    (r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * (0.008333333333330065 \
-    + r * (0.0013888888917196719 + r * (0.00019841269863040545 + r * (2.4801521322368692e-5 + r * (2.7557268480310024e-6 \
-    + r * (2.7620075879983367e-7 + r * 2.5100375832561234e-8)))))))))))
+    (r * (1 + r * (0.5000000000000001 + r * (0.16666666666666669 + r * (0.041666666666624164 + r * \
+    (0.008333333333330065 + r * (0.0013888888917196719 + r * (0.00019841269863040545 + r * \
+    (2.4801521322368692e-5 + r * (2.7557268480310024e-6 + r * (2.7620075879983367e-7 + r * \
+    2.5100375832561234e-8)))))))))))
 /* log(1 + f) - f + h by 2 artanh(s) for s = f / (2 + f), to 5e-18 of it. */
 #define LOG_OF(f, h) \
     REAL s = f / (2 + f), t = s * s; \
-    REAL rest = s * (h + t * (0.666666666666667 + t * (0.39999999999899505 + t * (0.28571428625975487 + t * (0.2222221113479508 \
+    REAL rest = s * (h + t * (0.666666666666667 + t * (0.39999999999899505 \
+        + t * (0.28571428625975487 + t * (0.2222221113479508 \
         + t * (0.18182889125261723 + t * (0.15331721600556042 + t * 0.14616449685043406)))))));
 #endif

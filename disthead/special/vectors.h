@@ -1,10 +1,14 @@
-/* The log-likelihood of normal vectors and its derivatives by loc and the raw triangle, row after row, by forward and backward
-substitution, in double precision: a solve magnifies rounding. Each number of the rows of a block is a column. */
+/* The log-likelihood of normal vectors and its derivatives by loc and the raw triangle, row after
+row, by forward and backward substitution, in double precision: a solve magnifies rounding. Each
+number of the rows of a block is a column. */
 VECTORISED
-static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, double *space) {
+static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ssize_t start,
+    Py_ssize_t rows, double *space) {
     const Py_ssize_t size = it->components, triangle = size * (size + 1) / 2;
-    double *const entry = space, *const z = entry + triangle * VECTORS, *const by_loc = z + size * VECTORS;
-    double *const diagonal = by_loc + size * VECTORS, *const slope = diagonal + size * VECTORS, value[VECTORS];
+    double *const entry = space, *const z = entry + triangle * VECTORS,
+        *const by_loc = z + size * VECTORS;
+    double *const diagonal = by_loc + size * VECTORS, *const slope = diagonal + size * VECTORS,
+        value[VECTORS];
 #define COLUMN(of, k) double *const of##_k = (of) + (k) * VECTORS
     EACH_ROW value[i] = (double)size * -0.9189385332046727;
     for (Py_ssize_t row = 0, first = 0; row < size; first += ++row) {
@@ -23,11 +27,13 @@ static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ss
         COLUMN(slope, row);
         double odds[VECTORS], log[VECTORS];
         load_double(&memory->raw, start, rows, size + first + row, slope_k);
-        EACH_ROW odds[i] = exp__double(slope_k[i] > 40 ? 40 : slope_k[i] < -700 ? -700 : slope_k[i]);
+        EACH_ROW odds[i] =
+            exp__double(slope_k[i] > 40 ? 40 : slope_k[i] < -700 ? -700 : slope_k[i]);
         EACH_ROW diagonal_k[i] = ordinary_log1p__double(odds[i]);
         EACH_ROW diagonal_k[i] = slope_k[i] <= 40 ? diagonal_k[i] : slope_k[i]; /* or no number */
         EACH_ROW log[i] = log__double(diagonal_k[i]);
-        EACH_ROW log[i] = log[i] < slope_k[i] ? log[i] : slope_k[i]; /* of the smallest numbers all that there is */
+        /* of the smallest numbers all that there is */
+        EACH_ROW log[i] = log[i] < slope_k[i] ? log[i] : slope_k[i];
         EACH_ROW slope_k[i] = odds[i] / ((1 + odds[i]) * diagonal_k[i]);
         EACH_ROW z_k[i] /= diagonal_k[i];
         EACH_ROW value[i] -= 0.5 * z_k[i] * z_k[i] + log[i];
@@ -60,7 +66,8 @@ static void vectors_of_block(const Likelihood *it, const Memories *memory, Py_ss
 #undef COLUMN
 }
 
-static void vectors(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t stop, void *space) {
+static void vectors(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t stop,
+    void *space) {
     for (Py_ssize_t first = start; first < stop; first += VECTORS)
         vectors_of_block(it, memory, first, stop - first < VECTORS ? stop - first : VECTORS, space);
 }

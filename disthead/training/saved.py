@@ -19,6 +19,7 @@ from disthead.files import unchanged
 from disthead.networks.model_folder import CONFIG, WEIGHTS, is_model_folder, read_folder
 
 __all__ = [
+    "BUILD_ERRORS",
     "check_checkpoint",
     "check_path",
     "check_sizes",
@@ -173,6 +174,17 @@ def _by_present_names(options: Mapping[str, Any]) -> dict[str, Any]:
     return options if min_scale is None else {"min_scale": min_scale} | options
 
 
+# What options that do not belong together raise, beside ValueError.
+BUILD_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+)
+
+
 @contextmanager
 def rebuilding(path: Any) -> Iterator[None]:
     """A context in which a model is made from a checkpoint, and errors name the checkpoint.
@@ -186,14 +198,7 @@ def rebuilding(path: Any) -> Iterator[None]:
         if str(path) in str(error):
             raise
         raise ValueError(f"{path}: {error}") from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RuntimeError,
-        TypeError,
-    ) as error:
+    except BUILD_ERRORS as error:
         raise ValueError(
             f"{path}: the options and weights in it are not those of one model: "
             f"{' '.join(str(error).split())} ({type(error).__name__}). It was changed after "

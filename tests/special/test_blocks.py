@@ -1,4 +1,4 @@
-"""The library in C: functions that are no programs."""
+"""The library in C: functions that take no likelihood."""
 
 import shutil
 
@@ -7,15 +7,15 @@ import torch
 
 from disthead.special.blocks import AVAILABLE, choose, multiply_rows
 
-pytestmark = pytest.mark.skipif(
-    not AVAILABLE and shutil.which("cc") is None, reason="needs a C compiler"
-)
+needs_library = pytest.mark.skipif(not AVAILABLE, reason="needs the library in C")
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_the_library_was_built():
     assert AVAILABLE, "there is a C compiler: install disthead once more, and read what it says"
 
 
+@needs_library
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("columns", [1, 2, 3, 15, 100])
 def test_rows_times_their_factors(columns, dtype):
@@ -32,11 +32,10 @@ def test_rows_times_their_factors(columns, dtype):
             torch.testing.assert_close(table, expected, rtol=0, atol=0)
 
 
+@needs_library
 def test_rows_and_factors_that_do_not_fit():
-    table, factors = (
-        torch.ones(5, 2, dtype=torch.float64),
-        torch.full((5,), 2.0, dtype=torch.float64),
-    )
+    table = torch.ones(5, 2, dtype=torch.float64)
+    factors = torch.full((5,), 2.0, dtype=torch.float64)
     for rows, others in (
         (table, factors.float()),
         (table, factors[:4]),
@@ -49,13 +48,10 @@ def test_rows_and_factors_that_do_not_fit():
         assert (rows == 1).all()
 
 
+@needs_library
 def test_tensors_that_do_not_fit_the_logits():
-    logits, index, value, slopes = (
-        torch.zeros(5, 12),
-        torch.zeros(5, dtype=torch.long),
-        torch.zeros(5),
-        torch.ones(5, 12),
-    )
+    logits, slopes, value = torch.zeros(5, 12), torch.ones(5, 12), torch.zeros(5)
+    index = torch.zeros(5, dtype=torch.long)
     assert choose(0, 5, logits, index, value, slopes)
     assert choose(5, 5, logits, index, value)
     for tensors in (

@@ -40,7 +40,8 @@ typedef long Py_ssize_t;
 #include "elementary.h"
 #endif
 {function}
-void loop(Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *value, REAL *slopes) {{
+void loop(
+    Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *value, REAL *slopes) {{
     for (Py_ssize_t i = 0; i < rows; i++) {{
         UINT beyond = 0;
         value[i] = formula_{real}({arguments}, slopes + i, &beyond);
@@ -50,7 +51,7 @@ void loop(Py_ssize_t rows, const REAL *y, const REAL *a, const REAL *b, REAL *va
 
 
 def random_formula(seed: int):
-    """A function of y and two parameters, one of them positive, by 40 operations that nobody chose."""
+    """A function of y and two parameters, one of them positive, by 40 operations at random."""
 
     def formula(y, a, b):
         choice = np.random.default_rng(seed)
@@ -159,6 +160,13 @@ def ran(family, raw, y, value=None, slopes=None, loc=None, scale=None):
     return value, slopes
 
 
+def misaligned(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers, one byte behind where numbers of their size begin."""
+    numbers = tensor.contiguous().numpy()
+    bytes_ = np.zeros(numbers.nbytes + 1, np.uint8)[1:]
+    return torch.from_numpy(bytes_.view(numbers.dtype)).reshape(tensor.shape).copy_(tensor)
+
+
 @needs_library
 @pytest.mark.parametrize("name", [case.name for case in FUSED])
 def test_tensors_that_lie_elsewhere(name):
@@ -168,13 +176,10 @@ def test_tensors_that_lie_elsewhere(name):
     value, slopes = ran(family, raw, y)
     table = torch.zeros(600, 2 * width + 1)
     table[:, 1::2] = raw
-    bytes_ = torch.zeros(600 * width * 4 + 1, dtype=torch.uint8).numpy()
-    misaligned = torch.from_numpy(bytes_[1:].view(np.float32)).reshape(600, width)
-    misaligned.copy_(raw)
     targets = [y.double(), torch.stack([y, y], 1)[:, 0], y]
     if family.is_discrete:
         targets.append(y.long())
-    for outputs in (table[:, 1::2], raw.double(), raw.t().contiguous().t(), misaligned):
+    for outputs in (table[:, 1::2], raw.double(), raw.t().contiguous().t(), misaligned(raw)):
         for target in targets:
             places = torch.zeros(1200, dtype=torch.float64)[::2], torch.zeros(width, 600).t()
             other_value, other_slopes = ran(family, outputs, target, *places)
@@ -186,7 +191,7 @@ def test_tensors_that_lie_elsewhere(name):
 @pytest.mark.parametrize("name", ["normal", "gamma", "von_mises", "normal_mixture", "poisson"])
 @pytest.mark.parametrize("rows", [0, 1, 15, 255, 256, 257, 5000])
 def test_any_number_of_rows_beside_one_far_from_ordinary(name, rows):
-    """A row far from ordinary takes its block to double precision, and changes no other row's digits."""
+    """A row far from ordinary takes its block to double precision, and changes no other digits."""
     family, raw, y = example(name, rows)
     value, slopes = ran(family, raw, y)
     for place in range(0, rows, 300):
@@ -199,7 +204,7 @@ def test_any_number_of_rows_beside_one_far_from_ordinary(name, rows):
     torch.testing.assert_close(other_value.double(), exact, rtol=2e-6, atol=2e-6)
 
 
-@needs_library
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("name", ["normal", "student_t", "gamma", "beta"])
 def test_links_and_units_add(name):
     """Any link of a positive parameter, a shift, and targets in a unit of their own."""
@@ -267,23 +272,82 @@ def test_rankings_that_do_not_fit():
             blocks.rank(0, 5, *tensors)
 
 
-def _in_child(queue) -> None:
-    family, raw, y = example("normal", 100)
-    queue.put(float(family.from_raw(raw).log_prob(y).sum()))
+@needs_library
+def test_rankings_and_classes_that_lie_elsewhere(generator):
+    scores, factors = torch.randn(70, 5, generator=generator), torch.rand(70, generator=generator)
+    orders = torch.rand(70, 5, generator=generator).argsort(1)
+    table = torch.zeros(70, 11)
+    table[:, 1::2] = scores
+    value, slopes = torch.zeros(70), torch.zeros(70, 5)
+    assert blocks.rank(0, 70, scores, orders, value, slopes)
+    for others in (
+        table[:, 1::2],
+        scores.double(),
+        scores.t().contiguous().t(),
+        misaligned(scores),
+    ):
+        for other_orders in (orders, misaligned(orders), torch.stack([orders, orders], 2)[..., 0]):
+            places = torch.zeros(140, dtype=torch.float64)[::2], torch.zeros(5, 70).t()
+            assert blocks.rank(0, 70, others, other_orders, *places)
+            torch.testing.assert_close(places[0].float(), value)
+            torch.testing.assert_close(places[1], slopes)
+    product = misaligned(scores)
+    assert blocks.multiply_rows(product, misaligned(factors))
+    torch.testing.assert_close(product, scores * factors[:, None], rtol=0, atol=0)
+    assert blocks.choose(0, 70, scores, orders[:, 0], value, slopes) is False  # a stride
+    index = orders[:, 0].contiguous()
+    assert blocks.choose(0, 70, scores, index, value, slopes)
+    places = misaligned(torch.zeros(70)), misaligned(torch.zeros(70, 5))
+    assert blocks.choose(0, 70, misaligned(scores), misaligned(index), *places)
+    torch.testing.assert_close(places, (value, slopes))
+
+
+def freed(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor.untyped_storage().resize_(0)
+    return tensor
 
 
 @needs_library
-def test_threads_and_forks():
+def test_memory_that_was_freed_is_refused():
+    family, raw, y = example("normal", 5)
+    orders, one, classes = torch.arange(3).repeat(5, 1), torch.ones(5), torch.zeros(5, 12)
+    for function, before, tensors in (
+        (blocks.log_prob, (family.formula().made["kernel"], 0, 5), (raw, y, one, one, one, raw)),
+        (blocks.rank, (0, 5), (orders.float(), orders, one, orders.float())),
+        (blocks.multiply_rows, (), (raw, one)),
+        (blocks.choose, (0, 5), (classes, one.long(), one, classes)),
+        (blocks.answer, (blocks.ANSWERS["normal_cdf"],), (one, one, one, one)),
+    ):
+        assert function(*before, *(part.clone() for part in tensors))
+        for place in range(len(tensors)):
+            given = [(freed if at == place else torch.clone)(x) for at, x in enumerate(tensors)]
+            assert not function(*before, *given)
+
+
+@needs_library
+def test_threads():
     family, raw, y = example("normal", 20_000)
     expected = ran(family, raw, y)[0]
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(lambda _: ran(family, raw, y)[0], range(8)))
     assert all(torch.equal(result, expected) for result in results)
+
+
+def total(rows: int = 200_000) -> float:
+    """The log-likelihood of so many rows that chunks are shared among threads."""
+    family, raw, y = example("normal", rows)
+    return float(family.from_raw(raw).log_prob(y).sum())
+
+
+@needs_library
+def test_a_fork_has_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    expected = total()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_in_child, args=(queue,))
+    child = context.Process(target=lambda: queue.put(total()))
     child.start()
-    total = queue.get(timeout=60)
+    result = queue.get(timeout=60)
     child.join()
-    family, raw, y = example("normal", 100)
-    assert total == pytest.approx(float(family.from_raw(raw).log_prob(y).sum()))
+    assert result == pytest.approx(expected)
