@@ -1,5 +1,6 @@
-/* Written by `make tables` from each family's log_prob_and_grad: the value, and the derivatives by the parameters (by the
-logarithms of the positive ones); y_low is what single precision leaves of y. */
+/* Written by `make tables` from each family's log_prob_and_grad: the value, and the derivatives by
+the parameters (by the logarithms of the positive ones); y_low is what single precision
+leaves of y. */
 
 #if IS_SINGLE
 
@@ -474,11 +475,13 @@ INLINE float Weibull_float(float y, float y_low, float scale, float concentratio
 #define FORMULAS(X) \
     X(Normal, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
     X(Laplace, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
-    X(StudentT, REALS, 3, 3, 4, (one[0].value, one[1].value, one[2].value, one[2].log), SOFTPLUS, IDENTITY, SOFTPLUS) \
+    X(StudentT, REALS, 3, 3, 4, (one[0].value, one[1].value, one[2].value, one[2].log), SOFTPLUS, \
+        IDENTITY, SOFTPLUS) \
     X(Exponential, POSITIVES, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
     X(Gamma, POSITIVES, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, SOFTPLUS) \
     X(MeanGamma, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(Beta, POSITIVES, 2, 2, 3, (one[0].value, one[0].log, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
+    X(Beta, POSITIVES, 2, 2, 3, (one[0].value, one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(MeanBeta, POSITIVES, 2, 2, 0, (one[0].value, one[1].value), IDENTITY, SOFTPLUS) \
     X(VonMises, REALS, 2, 3, 0, (one[0].value, one[0].log, one[1].value), DIRECTION, SOFTPLUS) \
     X(Bernoulli, POSITIVES, 1, 1, 0, (one[0].value), IDENTITY) \
@@ -486,9 +489,12 @@ INLINE float Weibull_float(float y, float y_low, float scale, float concentratio
     X(Poisson_with_constants, COUNTS, 2, 2, 0, (one[0].value, one[1].value), SOFTPLUS, IDENTITY) \
     X(LogNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
     X(Logistic, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
-    X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, IDENTITY) \
-    X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
+    X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
+        IDENTITY) \
+    X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
+    X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
+        one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
     X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
 
 #else
@@ -1117,11 +1123,13 @@ INLINE double Weibull_double(double y, double scale, double concentration, doubl
 #define FORMULAS(X) \
     X(Normal, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
     X(Laplace, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
-    X(StudentT, REALS, 3, 3, 4, (one[0].value, one[1].value, one[2].value, one[2].log), SOFTPLUS, IDENTITY, SOFTPLUS) \
+    X(StudentT, REALS, 3, 3, 4, (one[0].value, one[1].value, one[2].value, one[2].log), SOFTPLUS, \
+        IDENTITY, SOFTPLUS) \
     X(Exponential, POSITIVES, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
     X(Gamma, POSITIVES, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, SOFTPLUS) \
     X(MeanGamma, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(Beta, POSITIVES, 2, 2, 3, (one[0].value, one[0].log, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
+    X(Beta, POSITIVES, 2, 2, 3, (one[0].value, one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(MeanBeta, POSITIVES, 2, 2, 0, (one[0].value, one[1].value), IDENTITY, SOFTPLUS) \
     X(VonMises, REALS, 2, 3, 0, (one[0].value, one[0].log, one[1].value), DIRECTION, SOFTPLUS) \
     X(Bernoulli, POSITIVES, 1, 1, 0, (one[0].value), IDENTITY) \
@@ -1129,9 +1137,12 @@ INLINE double Weibull_double(double y, double scale, double concentration, doubl
     X(Poisson_with_constants, COUNTS, 2, 2, 0, (one[0].value, one[1].value), SOFTPLUS, IDENTITY) \
     X(LogNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
     X(Logistic, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
-    X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, IDENTITY) \
-    X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
+    X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
+        IDENTITY) \
+    X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
+    X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
+        one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
     X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
 
 #endif
