@@ -72,6 +72,8 @@ class Family(ABC):
         distribution_class: the class of the distributions, if it has `log_prob_and_grad`, so that
             the loss and its gradient are computed in one pass from raw outputs; else None.
         linked_class: the class that keeps the raw outputs of a distribution with lazy parameters.
+        is_censored: whether targets may be pairs (lower, upper) in one more dimension, between
+            which the number lies.
     """
 
     name: ClassVar[str]
@@ -96,6 +98,7 @@ class Family(ABC):
     loss_support: constraints.Constraint | None = None
     distribution_class: type[Distribution] | None = None
     linked_class: type[LinkedParameters] = LinkedParameters
+    is_censored: bool = False
     _default: "ClassVar[Family]"
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -331,6 +334,19 @@ class Family(ABC):
                 )
             resolved[name] = link
         return resolved
+
+    def event_shape_of(self, y: Tensor) -> tuple[int, ...]:
+        """The shape of one target, from targets (N, ...)."""
+        return tuple(y.shape[1:])
+
+    def observed_rows(self, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Targets that are known exactly, as numbers, for their mean, variation and outliers.
+
+        Args:
+            y: targets (N, ...).
+            weight: (N,), or None where all rows count the same.
+        """
+        return y, weight
 
     def check_target(self, y: Any, column: str = "the target") -> None:
         """Check that the targets lie in the support.
