@@ -329,7 +329,7 @@ def _log_below(base: Distribution, lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def _log_between(base: Distribution, lower: Tensor, upper: Tensor) -> Tensor:
-    """log P(lower < Y <= upper) from the tail on the side where it is smaller.
+    """The logarithm of P(lower < Y <= upper) from the tail on the side where it is smaller.
 
     Where both tail probabilities agree to `_NARROW`, their difference would be rounding: there it
     is the density, or the mass, in the middle times the width.

@@ -9,8 +9,9 @@ from torch import Tensor
 from disthead.arrays import as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.censored import Censored, Ends, as_pairs, check_pairs
-from disthead.errors import TargetError, locate
-from disthead.families.family import Family, get_family
+from disthead.errors import TargetError
+from disthead.families.family import Family
+from disthead.families.wrapper_family import WrapperFamily
 from disthead.likelihood import LinkedParameters
 
 __all__ = ["CensoredFamily"]
@@ -24,7 +25,7 @@ class _CensoredParameters(LinkedParameters):
         return Censored(LinkedParameters(self.formula, self.raw, self.loc_scale).distribution())
 
 
-class CensoredFamily(Family):
+class CensoredFamily(WrapperFamily):
     """The family of numbers that are known exactly, or only up to an interval.
 
     A target is a pair (lower, upper) in the last dimension: equal ends are an observed number,
@@ -38,15 +39,16 @@ class CensoredFamily(Family):
         base_options: options of the base family.
 
     Raises:
-        ValueError: for a base of vectors, classes, rankings or directions.
+        ValueError: for a base of vectors, classes, rankings or directions, or a censored one.
 
-    >>> lifetime = get_family("censored", base="exponential").distribution(rate=torch.tensor(0.5))
+    >>> lifetime = CensoredFamily("exponential").distribution(rate=torch.tensor(0.5))
     >>> lifetime.log_prob(torch.tensor([3.0, torch.inf]))
     tensor(-1.5000)
     """
 
     name = "censored"
     is_censored = True
+    base_kinds = ("continuous", "count", "mixed")
     data_type = "univariate, known exactly or up to an interval"
     domain = "that of its base, for weibull y > 0; or (lower, upper) around it"
     use = "lifetimes that still run, amounts below a limit of detection"
@@ -61,8 +63,8 @@ class CensoredFamily(Family):
     )
     breaks = (
         "Censoring that depends on the number itself, as where patients leave a study because they "
-        "are worse. Where nearly all targets are censored on one side, the tail beyond them is that "
-        "of the base family, and no data check it."
+        "are worse. Where nearly all targets are censored on one side, the tail beyond them is "
+        "that of the base family, and no data check it."
     )
     remedy = (
         "Features that explain why rows are censored; another base, such as log_normal in place of "
@@ -70,31 +72,22 @@ class CensoredFamily(Family):
     )
 
     def __init__(self, base: "str | Family" = "weibull", **base_options):
-        self.base = get_family(base, **base_options)
-        if self.base.event_dim or self.base.kind not in ("continuous", "count", "mixed"):
-            raise ValueError(
-                f"base must be a family of one ordered number, got {self.base.name}. Try weibull, "
-                "log_normal, normal or negative_binomial."
-            )
-        if self.base.is_censored:
-            raise ValueError(f"base must be a family that is not censored yet, got {self.base!r}.")
-        self.parameters, self.shapes = self.base.parameters, self.base.shapes
-        self.support, self.loss_support = self.base.support, self.base.loss_support
-        self.row_constants = self.base.row_constants
+        super().__init__(base, **base_options)
+        self.loss_support = self.base.loss_support
         self.grad_takes_exposure = self.base.grad_takes_exposure
         self.least_log_std = self.base.least_log_std  # type: ignore[misc]
+        self.domain = f"{self.base.domain}; or (lower, upper) around it"  # type: ignore[misc]
 
-    def make(self, **parameters: Tensor) -> Censored:
-        return Censored(self.base.make(**parameters))
+    def _check_base(self) -> None:
+        super()._check_base()
+        if self.base.is_censored:
+            raise self._wrong_base(self.base.name, "which is censored already")
+
+    def wrap(self, base: Distribution, **own: Tensor) -> Censored:
+        return Censored(base)
 
     def _formula(self, links):
         return replace(self.base.formula(links), linked_class=_CensoredParameters)
-
-    def constrain(self, raw, links):
-        return self.base.constrain(raw, links)
-
-    def unconstrain(self, values, links):
-        return self.base.unconstrain(values, links)
 
     def event_shape_of(self, y: Tensor) -> tuple[int, ...]:
         """The shape of one target, from pairs (N, ..., 2) or observed numbers (N, ...)."""
