@@ -8,6 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
 from disthead.distributions.base import Distribution, Wrapper
+from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
 from disthead.special.eager import are_concrete
@@ -248,6 +249,18 @@ class Censored(Wrapper):
             inside = (torch.where(holds, end, points) for end in ends)
             value = torch.where(holds, log_likelihood(base, *inside).to(dtype), value)
         return value
+
+    def observed(self, lower: Any = -torch.inf, upper: Any = torch.inf) -> Clamped:
+        """The distribution of what is recorded under known limits, min(max(Y, lower), upper).
+
+        Args:
+            lower: what smaller numbers are recorded as, shape (...,), or -inf for none.
+            upper: what larger numbers are recorded as, such as the end of a study.
+
+        Raises:
+            ValueError: for a latent distribution that is not continuous.
+        """
+        return Clamped(self.base, lower, upper)
 
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         return self.base.sample(sample_shape, generator)

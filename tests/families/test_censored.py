@@ -6,6 +6,7 @@ import pickle
 import mpmath as mp
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.optimize
 import scipy.stats as st
 import torch
@@ -242,12 +243,16 @@ def test_parts_units_outputs_and_pickles():
 
 def test_heads_of_several_outputs():
     head = dh.DistributionHead("censored", 3, event_shape=(2,), base="normal")
-    pairs = torch.tensor([[[0.0, 0.0], [1.0, INF]], [[-INF, 2.0], [0.5, 0.5]]]).repeat(4, 1, 1)
+    y = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 5.0])
+    pairs = torch.stack([y, torch.where(y < 1, y, INF)], -1)
     head.initialize(pairs, standardise=True)
-    dist = head(torch.zeros(8, 3))
+    dist = head(torch.zeros(20, 3))
     assert dist.event_shape == (2,)
     assert dh.nll(dist, pairs).isfinite()
-    assert head.initialize(pairs[..., 0].nan_to_num(neginf=0.0)) is head  # all observed
+    apart = [dh.marginal("censored", pairs[:, k], base="normal").loc for k in range(2)]
+    together = dh.marginal("censored", pairs, base="normal", event_shape=(2,)).loc
+    torch.testing.assert_close(together, torch.stack(apart), rtol=1e-4, atol=1e-4)
+    assert head.initialize(y) is head  # all observed
 
 
 def test_a_head_keeps_the_quick_loss_of_observed_rows():
@@ -299,3 +304,54 @@ def test_limits_that_no_family_can_place_are_refused():
         dh.get_family("censored", base=dh.get_family("censored"))
     with pytest.raises(ValueError, match=r"shape \(2,\) of the distribution, or \(2, 2\) as pairs"):
         dh.nll(latent("exponential", rate=1.0).expand((2,)), torch.zeros(2, 3))
+
+
+LIMITS = [(0.5, 3.0), (-INF, 1.0), (1.0, INF), (-INF, INF), (5.0, 6.0)]
+
+
+@pytest.mark.parametrize("lower, upper", LIMITS)
+@pytest.mark.parametrize("base", ["weibull", "normal"])
+def test_recorded_numbers_have_the_distribution_of_clamped_samples(base, lower, upper):
+    parameters, of_scipy = BASES[base]
+    recorded = latent(base, **parameters).observed(lower, upper)
+    assert recorded.kind == "mixed"
+
+    def integral(function, start=lower, end=upper):
+        low, high = max(start, of_scipy.ppf(1e-15)), min(end, of_scipy.ppf(1 - 1e-15))
+        return scipy.integrate.quad(function, low, high, limit=200)[0] if high > low else 0.0
+
+    def mean(power):
+        value = integral(lambda x: x**power * of_scipy.pdf(x))
+        value += of_scipy.cdf(lower) * lower**power if lower > -INF else 0.0
+        return value + (of_scipy.sf(upper) * upper**power if upper < INF else 0.0)
+
+    assert recorded.mean.item() == pytest.approx(mean(1), rel=1e-6)
+    assert recorded.variance.item() == pytest.approx(mean(2) - mean(1) ** 2, rel=1e-5)
+    for y in {min(max(point, lower), upper) for point in (0.5, 1.0, 2.0, 5.5)}:
+        target = torch.tensor(y, dtype=torch.float64)
+        crps = integral(lambda x: of_scipy.cdf(x) ** 2, end=y)
+        crps += integral(lambda x: of_scipy.sf(x) ** 2, start=y)
+        assert recorded.crps(target).item() == pytest.approx(crps, rel=1e-5, abs=1e-9)
+        expected = of_scipy.logpdf(y)
+        expected = of_scipy.logcdf(y) if y == lower else expected
+        expected = of_scipy.logsf(y) if y == upper else expected
+        assert recorded.log_prob(target).item() == pytest.approx(expected, rel=1e-10)
+        below, value = recorded.cdf_limits(target)
+        assert below == (0 if y == lower else pytest.approx(of_scipy.cdf(y)))
+        assert value == (1 if y == upper else pytest.approx(of_scipy.cdf(y)))
+        assert below <= recorded.pit(target) <= value
+    assert recorded.icdf(torch.tensor(1e-9)) >= lower
+    assert lower <= recorded.sample((100,)).min() <= recorded.sample((100,)).max() <= upper
+    for name in ("mode", "entropy"):
+        with pytest.raises(NotImplementedError, match="probability at"):
+            _ = recorded.mode if name == "mode" else recorded.entropy()
+
+
+def test_recorded_numbers_of_a_batch():
+    dist = latent("normal", loc=[0.0, 1.0, 2.0], scale=1.0)
+    recorded = dist.observed(lower=torch.zeros(3, dtype=torch.float64))
+    y = torch.tensor([0.0, 0.5, -1.0], dtype=torch.float64)
+    assert recorded[:2].log_prob(y[:2]).isfinite().all()
+    assert recorded.log_prob(y)[2] == -INF
+    assert recorded.support.check(y).tolist() == [True, True, False]
+    assert recorded.expand((2, 3)).crps(y.clamp(min=0)).shape == (2, 3)
