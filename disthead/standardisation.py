@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.distributions.censored import as_pairs
 from disthead.errors import TargetError, warn
 from disthead.families.family import Family
 from disthead.links import Link
@@ -171,7 +172,8 @@ def robust_units(
         return loc, scale
     near_loc, near_scale = mean_and_std(near, weight)
     # the least scale of all components
-    initial = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)
+    targets = as_pairs(y, y.shape[1:]) if family.is_censored else y
+    initial = family.initial_estimate(targets.double())["scale"].reshape(*scale.shape, -1).amin(-1)
     unit = torch.maximum(near_scale, initial)
     is_smaller = has_outliers & (unit < scale)
     return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)
@@ -266,6 +268,7 @@ def warn_of_dominant_rows(
     """
     columns = dict(row_constants)
     if _can_be_dominated(family):
+        y = family.points_of(y)
         columns |= dict(zip(names, y.reshape(len(y), -1).unbind(1), strict=True))
     descriptions = []
     for name, values in columns.items():

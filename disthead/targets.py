@@ -17,7 +17,13 @@ from disthead.errors import TargetError, locate
 from disthead.families.family import describe
 from disthead.special.eager import is_tracing
 
-__all__ = ["check_target", "check_target_shape"]
+__all__ = ["check_target", "check_target_shape", "observed_numbers"]
+
+
+_TAKE_CENSORED = (
+    "NegativeLogLikelihood, PITHistogram, Coverage, CensoredBrierScore, CensoredCRPS and "
+    "Concordance of disthead.metrics take censored ones."
+)
 
 
 def check_target(
@@ -118,6 +124,30 @@ def _check_pairs(dist: Distribution, y: Tensor, weight: Tensor | None, name: str
         # others get a value that is observed, so that errors count all rows
         value = torch.where(is_observed, ends.lower, ends.lower[is_observed][0])
         check_target(dist, value, weight=weight, name=name)
+
+
+def observed_numbers(dist: Distribution, y: Tensor, what: str, remedy: str = "") -> Tensor:
+    """The targets as numbers, where all pairs of a censored distribution are observed.
+
+    Args:
+        dist: the distribution.
+        y: targets of shape batch_shape + event_shape, or pairs in one more dimension, checked.
+        what: needs numbers, for the message.
+        remedy: what to try, for the message.
+
+    Raises:
+        NotImplementedError: where a pair is censored.
+    """
+    if not dist.is_censored or not is_pair(y.shape, dist.batch_shape + dist.event_shape):
+        return y
+    ends = Ends.of(y)
+    censored = int((~ends.is_observed).sum())
+    if censored:
+        raise NotImplementedError(
+            f"{what} needs observed targets, got {censored} censored ones of "
+            f"{ends.lower.numel()}. {remedy or _TAKE_CENSORED}"
+        )
+    return ends.lower
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:

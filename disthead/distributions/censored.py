@@ -308,10 +308,29 @@ class Censored(Wrapper):
         return self.base.log_survival(y)
 
     def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        return self.base.cdf_limits(y)
+        """P(Y < y) and P(Y <= y) of observed targets, P(Y <= lower) and P(Y <= upper) of others.
+
+        Args:
+            y: pairs (..., 2), or observed numbers (...,).
+        """
+        if not is_pair(y.shape, self.batch_shape):
+            return self.base.cdf_limits(y)
+        ends = Ends.of(y if y.is_floating_point() else y.to(self.dtype))
+        points, is_observed = ends.points, ends.is_observed
+        below, upto = self.base.cdf_limits(points)
+        for_lower = torch.where(ends.lower.isfinite(), ends.lower, points)
+        for_upper = torch.where(ends.upper.isfinite(), ends.upper, points)
+        lower = torch.where(ends.lower == -torch.inf, 0.0, self.base.cdf(for_lower))
+        upper = torch.where(ends.upper == torch.inf, 1.0, self.base.cdf(for_upper))
+        return torch.where(is_observed, below, lower), torch.where(is_observed, upto, upper)
 
     def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.base.pit(y, generator)
+        """The probability integral transform, drawn at random between `cdf_limits` of pairs."""
+        if not is_pair(y.shape, self.batch_shape):
+            return self.base.pit(y, generator)
+        below, upto = self.cdf_limits(y)
+        uniform = torch.rand(upto.shape, generator=generator, dtype=upto.dtype, device=upto.device)
+        return below + uniform * (upto - below)
 
     def crps(self, y: Tensor) -> Tensor:
         return self.base.crps(y)

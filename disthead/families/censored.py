@@ -94,14 +94,21 @@ class CensoredFamily(WrapperFamily):
         return tuple(y.shape[1:-1] if _are_pairs(y) else y.shape[1:])
 
     def observed_rows(self, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Targets of which all outputs are observed, with their weights; else a point of each."""
+        """Targets of which all outputs are observed, with their weights.
+
+        Where these are less than two different ones, all targets are taken, with one of their ends.
+        """
         if not _are_pairs(y):
             return y, weight
         ends = Ends.of(y)
         rows = ends.is_observed.reshape(len(y), -1).all(1)
-        if not bool(rows.any()):
+        observed = ends.lower[rows]
+        if not bool((observed != observed[:1]).any()):
             return ends.points, weight
-        return ends.lower[rows], None if weight is None else weight[rows]
+        return observed, None if weight is None else weight[rows]
+
+    def points_of(self, y: Tensor) -> Tensor:
+        return Ends.of(y).points if _are_pairs(y) else y
 
     def check_target(self, y: Any, column: str = "the target") -> None:
         """Check pairs (..., 2) for their order, and their ends by the support of the base.

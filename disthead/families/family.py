@@ -17,7 +17,7 @@ from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
 
-__all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
+__all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "takes_vectors"]
 
 _MOST_FORMULAS = 64  # of one family
 # former names of attributes and methods, which still work with a warning
@@ -348,6 +348,10 @@ class Family(ABC):
         """
         return y, weight
 
+    def points_of(self, y: Tensor) -> Tensor:
+        """One number for each target (N, ...): itself, or a finite end of a censored one."""
+        return y
+
     def check_target(self, y: Any, column: str = "the target") -> None:
         """Check that the targets lie in the support.
 
@@ -589,6 +593,12 @@ def _families_that_take(y: Tensor) -> list[str]:
 def takes_classes(family: str) -> bool:
     """Whether the family of that name takes the number of classes."""
     return "num_classes" in _options_of(family)
+
+
+def takes_pairs(family: str) -> bool:
+    """Whether targets of the family of that name may be pairs, since they are censored."""
+    declared = _table().get(family) if isinstance(family, str) else None
+    return declared is not None and declared.is_censored
 
 
 def takes_vectors(family: str) -> bool:
