@@ -611,7 +611,7 @@ class Wrapper(Distribution):
         return self.base.kind
 
     @property
-    def is_censored(self) -> bool:  # type: ignore[override]
+    def is_censored(self) -> bool:
         return self.base.is_censored
 
     @property

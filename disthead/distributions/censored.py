@@ -179,7 +179,7 @@ class Censored(Wrapper):
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:  # type: ignore[override]
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
         return self.base.arg_constraints
 
     @property

@@ -38,7 +38,7 @@ class Clamped(Wrapped):
     tensor([0.0000, 0.5000, 0.8413])
     """
 
-    kind: Kind = "mixed"  # type: ignore[assignment]
+    kind: Kind = "mixed"
 
     def __init__(self, base: Distribution, lower: Any = -torch.inf, upper: Any = torch.inf):
         if base.kind != "continuous":

@@ -319,10 +319,10 @@ class PredictiveModel(nn.Module):
             self.backbone.fit(self.standardise(features), weight)
         if self.options["standardise"] and self.can_standardise_target:
             moments = train.y.mean, train.y.spread
-            values, weights = head.family.observed_rows(y, weight)
-            if values is not y:  # the moments of ends, some of which are infinite, tell nothing
-                moments = mean_and_std(values, weights)
-            loc, scale = robust_units(*moments, values, weights, head.family)
+            observed, share = head.family.observed_rows(y, weight)
+            if observed is not y:  # the moments of ends, some of which are infinite, tell nothing
+                moments = mean_and_std(observed, share)
+            loc, scale = robust_units(*moments, observed, share, head.family)
             dtype = torch.promote_types(next(head.parameters()).dtype, torch.float32)
             scale = torch.where(scale > 0, scale, 1.0)
             for one in (head, self.baseline):
