@@ -242,11 +242,10 @@ class Censored(Wrapper):
                     some = log_likelihood(base[holds], lower[holds], upper[holds])
                     value = value.masked_scatter(holds, some.to(dtype))
             return value
-        # no row can be left out here: others get a finite number of their own, so that their
-        # gradients, which are dropped, are finite
-        points = torch.where(is_free, 0.0, ends.points)
+        # no row can be left out here: others are computed at a number where gradients are finite
+        harmless = _harmless(base, torch.where(is_free, 0.0, ends.points))
         for holds, log_likelihood in parts:
-            inside = (torch.where(holds, end, points) for end in ends)
+            inside = (torch.where(holds, end, harmless) for end in ends)
             value = torch.where(holds, log_likelihood(base, *inside).to(dtype), value)
         return value
 
@@ -346,6 +345,19 @@ class Censored(Wrapper):
 
     def _in_double(self) -> "Censored":
         return Censored(self.base._in_double())
+
+
+def _harmless(base: Distribution, points: Tensor) -> Tensor:
+    """The mean of the base where it is a number inside the support, else these points."""
+    mean = base.mean.detach().to(points.dtype)
+    mean = mean.floor() if base.support.is_discrete else mean
+    support = getattr(base.support, "base_constraint", base.support)
+    lower, upper = (getattr(support, f"{end}_bound", None) for end in ("lower", "upper"))
+    inside = mean.isfinite()
+    if not base.support.is_discrete:
+        inside = inside if lower is None else inside & (mean > lower)
+        inside = inside if upper is None else inside & (mean < upper)
+    return torch.where(inside, mean, points)
 
 
 def _log_density(base: Distribution, lower: Tensor, upper: Tensor) -> Tensor:

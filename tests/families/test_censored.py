@@ -111,7 +111,17 @@ def test_both_ways_agree_with_gradients(base):
     torch.testing.assert_close(values, family.from_raw(raw).log_prob(ANY_TARGET))
 
 
-@pytest.mark.parametrize("base", ["weibull", "normal", "gamma", "poisson", "negative_binomial"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        "weibull",
+        "normal",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("log_normal", "gamma", "poisson", "negative_binomial")
+        ),
+    ],
+)
 def test_gradients_are_finite_far_from_the_data(base):
     family = dh.get_family("censored", base=base)
     y = torch.tensor([[3.0, 3.0], [3.0, INF], [-INF, 3.0], [2.0, 4.0], [2.0, INF]])
@@ -121,6 +131,22 @@ def test_gradients_are_finite_far_from_the_data(base):
         assert not value.isnan().any()
         value.clamp(min=-1e30).sum().backward()
         assert raw.grad.isfinite().all(), (extreme, raw.grad)
+
+        def bounded(raw: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return family.from_raw(raw).log_prob(y).clamp(min=-1e30)
+
+        by_mask = torch.func.vmap(torch.func.grad(bounded))(raw.detach(), y)
+        assert by_mask.isfinite().all(), (extreme, by_mask)
+
+
+def test_no_score_but_the_likelihood_trains_on_censored_targets():
+    dist = latent("normal", loc=[0.0, 1.0], scale=1.0)
+    y = torch.tensor([[1.0, 1.0], [2.0, 2.0]], dtype=torch.float64)
+    torch.testing.assert_close(dh.objectives.crps(dist, y), dist.crps(y[:, 0]))
+    y[1, 1] = INF
+    assert dh.objectives.nll(dist, y).isfinite().all()
+    with pytest.raises(NotImplementedError, match=r"got 1 censored ones of 2\. Train by 'nll'"):
+        dh.objectives.crps(dist, y)
 
 
 def fitted(head: dh.DistributionHead, X: torch.Tensor, y: torch.Tensor) -> float:
