@@ -20,6 +20,7 @@ from disthead.standardisation import (
     MIN_SCALE,
     in_other_units,
     location_and_scale,
+    standardised,
     why_not,
     with_min_scale,
 )
@@ -163,7 +164,8 @@ class DistributionHead(nn.Module):
         layer itself predicts y, also where the head was standardised before.
 
         Args:
-            y: targets (..., *event_shape): a tensor, an array, a column of a table or a list.
+            y: targets (..., *event_shape): a tensor, an array, a column of a table or a list. Those
+                of a censored family may be pairs (..., *event_shape, 2); a table (N, 2) holds N.
             weight: (...,), zero or more; a row of weight 0 is not there.
             standardise: for families of real numbers.
             row_constants: quantities of each row, as for `forward`.
@@ -193,7 +195,7 @@ class DistributionHead(nn.Module):
                 self.target_loc.to(y.device).double(),
                 self.target_scale.to(y.device).double(),
             )
-            y = (y.double() - loc) / scale
+            y = standardised(y.double(), loc, scale)
         elif self._is_standardised:
             self._forget_units()
         return self.start_at(self.fitted_biases(y, row_constants, weight))

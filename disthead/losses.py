@@ -63,7 +63,7 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     Args:
         dist: a distribution with batch_shape (...,) and event_shape, such as a head returns.
         y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table or a
-            list.
+            list. Those of a censored distribution may be pairs, batch_shape + event_shape + (2,).
         weight: one weight per row, shape (...,), zero or more. The mean is then sum(weight * nll) /
             sum(weight). A row with the weight 0 is not there: its loss and its gradient are 0
             whatever its target is, NaN too.

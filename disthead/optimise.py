@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor
+from disthead.distributions.censored import as_pairs
 from disthead.errors import locate
 from disthead.families.family import Family
 from disthead.links import Link
@@ -130,18 +131,21 @@ def checked_rows(
     Args:
         family: what says which targets and quantities are possible.
         event_shape: the shape of one target.
-        y: targets, shape (..., *event_shape).
+        y: targets, shape (..., *event_shape), or pairs (..., *event_shape, 2) of a censored family.
         known: quantities per row, each of shape (...,) or broadcast to it.
         weight: of the rows, shape (...,), zero or more; None weighs all rows alike.
 
     Returns:
-        Targets (N, *event_shape), known quantities (N,) by name, and weights (N,) or None.
+        Targets (N, *event_shape), those of a censored family as pairs (N, *event_shape, 2); known
+        quantities (N,) by name, and weights (N,) or None.
 
     Raises:
         TargetError: for targets outside the support, with rows and values.
         ValueError: for known quantities or weights that cannot be, and targets of another shape.
     """
     y, dims = as_tensor(y).detach(), len(event_shape)
+    if family.is_censored:
+        y, event_shape, dims = as_pairs(y, event_shape), (*event_shape, 2), dims + 1
     if y.ndim < dims or (family.event_dim == 0 and dims and tuple(y.shape[-dims:]) != event_shape):
         raise ValueError(
             f"y must have the shape (rows, {', '.join(map(str, event_shape))}), got "

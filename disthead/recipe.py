@@ -39,6 +39,7 @@ from disthead.standardisation import (
     check_relative_spread,
     is_real,
     mean_and_std,
+    standardised,
     target_units,
     warn_of_dominant_rows,
     why_not,
@@ -314,7 +315,7 @@ def tabular_model(
 
     Args:
         features: (N, in_features).
-        y: (N,), or (N, D) for several targets.
+        y: (N,), (N, D) for several targets, or pairs (N, 2) of the family censored.
         family: as for `fit_tabular`.
         family_options: as for `fit_tabular`.
         members: the number of networks.
@@ -325,8 +326,8 @@ def tabular_model(
         weight: (N,), positive.
         generator: where the weights are drawn from; torch's global one unless given.
     """
-    event_shape = tuple(y.shape[1:])
-    chosen = _family(family, family_options, event_shape)
+    chosen = _family(family, family_options, y)
+    event_shape = chosen.event_shape_of(y)
     common: dict[str, Any] = {"members": members, "generator": generator}
     backbone = TabularBackbone(
         features.shape[1], hidden_sizes, bins=bins, encoded=encoded, **common
@@ -352,9 +353,9 @@ def tabular_model(
     return model.to(features.device)
 
 
-def _family(family: str, options: Mapping[str, Any] | None, event_shape: tuple[int, ...]) -> Family:
+def _family(family: str, options: Mapping[str, Any] | None, y: Tensor) -> Family:
     options = as_mapping(options, "family_options", "{'num_classes': 3}")
-    return get_family(family, event_shape=event_shape, **options)
+    return get_family(family, event_shape=tuple(y.shape[1:]), **options)
 
 
 def fit_tabular(
@@ -394,7 +395,7 @@ def fit_tabular(
 
     Args:
         features: (N, in_features), finite numbers in any units, on the device to train on.
-        y: (N,), or (N, D) for several targets, in any units.
+        y: (N,), (N, D) for several targets, or pairs (N, 2) of the family censored, in any units.
         family: as for `DistributionHead`.
         family_options: as for `DistributionHead`.
         objective: what is minimised, of the standardised target, as for
@@ -446,13 +447,14 @@ def fit_tabular(
             None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
         )
     _check_features(features, rows)
-    chosen = _family(family, family_options, tuple(y.shape[1:]))
+    chosen = _family(family, family_options, y)
     if objective is not nll:  # every family can be trained by its likelihood
-        check_objective(objective, chosen, tuple(y.shape[1:]))
+        check_objective(objective, chosen, chosen.event_shape_of(y))
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
-    columns = ["y"] if y.ndim == 1 else [f"column {column} of y" for column in range(y[0].numel())]
+    count = chosen.points_of(y)[0].numel()
+    columns = ["y"] if count == 1 else [f"column {column} of y" for column in range(count)]
     warn_of_dominant_rows(chosen, y, weight, {}, columns, rows)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
@@ -508,7 +510,7 @@ def _standardised(model: PredictiveModel, y: Tensor) -> Tensor:
     """Targets in single precision, standardised where the head is."""
     assert model.head is not None
     if model.head.is_standardised:
-        y = (y - model.target_loc) / model.target_scale
+        y = standardised(y, model.target_loc, model.target_scale)
     return y.float() if y.is_floating_point() else y
 
 
@@ -577,12 +579,15 @@ def _group_numbers(features: Tensor, y: Tensor, groups: Tensor | None) -> Tensor
 
 def _check_precision(family: Family, targets: Tensor, y: Tensor, rows: Tensor) -> None:
     """Refuse targets that become infinite or leave the support in single precision."""
+    if family.is_censored:
+        targets, y = family.points_of(targets), family.points_of(y)
     lost = (
         ~targets.isfinite()
         if targets.is_floating_point()
         else torch.zeros_like(targets, dtype=torch.bool)
     )
-    inside = family.support.check(targets)
+    # an end of a censored target may lie outside of the support
+    inside = torch.ones_like(lost) if family.is_censored else family.support.check(targets)
     lost = lost | ~inside.reshape(inside.shape + (1,) * (targets.ndim - inside.ndim))
     if bool(lost.any()):
         place = lost.nonzero()[0].tolist()
@@ -619,6 +624,8 @@ def _check_features(features: Tensor, rows: Tensor) -> None:
 def _recalibration(dist: Distribution) -> Recalibration | None:
     """The recalibration by one number that leaves such distributions in their family, if any."""
     output = each_output(dist)
+    if dist.is_censored:  # no recalibration learns from censored targets
+        return None
     if output.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
     return ScaleCalibration() if is_real(dist.support) or isinstance(output, VonMises) else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.distributions.censored import as_pairs
 from disthead.errors import TargetError, warn
 from disthead.families.family import Family
 from disthead.links import Link
@@ -25,6 +26,7 @@ __all__ = [
     "location_and_scale",
     "mean_and_std",
     "robust_units",
+    "standardised",
     "target_units",
     "warn_of_dominant_rows",
     "why_not",
@@ -83,6 +85,7 @@ def location_and_scale(
     Raises:
         ValueError: for targets whose variation is lost in this precision.
     """
+    y, weight = family.observed_rows(y, weight)
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
     check_precision(scale, _without_outliers(y, weight).abs().amax(0), dtype, "the target")
     return loc.to(dtype), torch.where(scale > 0, scale, 1.0).to(dtype)
@@ -94,8 +97,22 @@ def target_units(y: Tensor, weight: Tensor | None, family: Family) -> tuple[Tens
     Arguments and shapes are those of `location_and_scale`. The scale of constant targets is a
     millionth of their size, and 1 where they are zero.
     """
+    y, weight = family.observed_rows(y, weight)
     loc, scale = robust_units(*mean_and_std(y, weight), y, weight, family)
     return loc, torch.where(scale > 0, scale, torch.where(loc == 0, 1.0, 1e-6 * loc.abs()))
+
+
+def standardised(y: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """The targets (y - loc) / scale; of pairs (lower, upper), both ends.
+
+    Args:
+        y: targets (N, *event_shape), or pairs (N, *event_shape, 2).
+        loc: of shape event_shape.
+        scale: likewise, positive.
+    """
+    if y.ndim > loc.ndim + 1:
+        loc, scale = loc.unsqueeze(-1), scale.unsqueeze(-1)
+    return (y - loc) / scale
 
 
 def mean_and_std(values: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -155,7 +172,8 @@ def robust_units(
         return loc, scale
     near_loc, near_scale = mean_and_std(near, weight)
     # the least scale of all components
-    initial = family.initial_estimate(y.double())["scale"].reshape(*scale.shape, -1).amin(-1)
+    targets = as_pairs(y, y.shape[1:]) if family.is_censored else y
+    initial = family.initial_estimate(targets.double())["scale"].reshape(*scale.shape, -1).amin(-1)
     unit = torch.maximum(near_scale, initial)
     is_smaller = has_outliers & (unit < scale)
     return torch.where(is_smaller, near_loc, loc), torch.where(is_smaller, unit, scale)
@@ -212,6 +230,7 @@ def check_relative_spread(
     """
     if not family.least_log_std:
         return
+    y, weight = family.observed_rows(y, weight)
     std = mean_and_std(y.double().log(), weight)[1]
     if bool((std < family.least_log_std).any()):
         raise TargetError(
@@ -249,6 +268,7 @@ def warn_of_dominant_rows(
     """
     columns = dict(row_constants)
     if _can_be_dominated(family):
+        y = family.points_of(y)
         columns |= dict(zip(names, y.reshape(len(y), -1).unbind(1), strict=True))
     descriptions = []
     for name, values in columns.items():

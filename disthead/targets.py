@@ -11,12 +11,19 @@ from torch.distributions import constraints
 from disthead.arrays import check_kind
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.censored import Ends, check_pairs, is_pair
 from disthead.distributions.independent import class_count, each_output
 from disthead.errors import TargetError, locate
 from disthead.families.family import describe
 from disthead.special.eager import is_tracing
 
-__all__ = ["check_target", "check_target_shape"]
+__all__ = ["check_target", "check_target_shape", "observed_numbers"]
+
+
+_TAKE_CENSORED = (
+    "NegativeLogLikelihood, PITHistogram, Coverage, CensoredBrierScore, CensoredCRPS and "
+    "Concordance of disthead.metrics take censored ones."
+)
 
 
 def check_target(
@@ -36,7 +43,8 @@ def check_target(
     Args:
         dist: a distribution with batch_shape (...,) and any event_shape.
         y: targets of shape batch_shape + event_shape: a tensor, an array, a column of a table, a
-            list or a number. Rankings may be shorter than the number of items.
+            list or a number. Rankings may be shorter than the number of items. Those of a censored
+            distribution may be pairs (lower, upper) in one more dimension.
         weight: of shape batch_shape, as `disthead.weights.as_weight` returns it. The targets of
             rows of weight 0 are not checked.
         soft_labels: whether class probabilities of shape (..., K), or numbers from 0 to 1 for two
@@ -66,6 +74,9 @@ def check_target(
     if ignore_index is not None:
         ignore_index = _check_ignore_index(dist, ignore_index, is_probabilities)
     if is_tracing() or y.numel() == 0:
+        return y
+    if y.shape != dist.batch_shape + dist.event_shape and dist.is_censored:
+        _check_pairs(dist, y, weight, name)
         return y
     values = y.detach()
     # one pass over the values; both are NaN where one of them is
@@ -100,6 +111,43 @@ def check_target(
                 f"{_advice(output, values[bad], values[counted], name)}"
             )
     return y
+
+
+def _check_pairs(dist: Distribution, y: Tensor, weight: Tensor | None, name: str) -> None:
+    """Check pairs (lower, upper), and those of them that are observed as numbers."""
+    pairs = y.detach() if y.is_floating_point() else y.double()
+    ends = Ends.of(pairs)
+    counted = _counted(ends.lower, ends.is_observed, weight, None)
+    check_pairs(pairs, each_output(dist).support, name, counted)
+    is_observed = ends.is_observed & counted
+    if bool(is_observed.any()):
+        # others get a value that is observed, so that errors count all rows
+        value = torch.where(is_observed, ends.lower, ends.lower[is_observed][0])
+        check_target(dist, value, weight=weight, name=name)
+
+
+def observed_numbers(dist: Distribution, y: Tensor, what: str, remedy: str = "") -> Tensor:
+    """The targets as numbers, where all pairs of a censored distribution are observed.
+
+    Args:
+        dist: the distribution.
+        y: targets of shape batch_shape + event_shape, or pairs in one more dimension, checked.
+        what: needs numbers, for the message.
+        remedy: what to try, for the message.
+
+    Raises:
+        NotImplementedError: where a pair is censored.
+    """
+    if not dist.is_censored or not is_pair(y.shape, dist.batch_shape + dist.event_shape):
+        return y
+    ends = Ends.of(y)
+    censored = int((~ends.is_observed).sum())
+    if censored:
+        raise NotImplementedError(
+            f"{what} needs observed targets, got {censored} censored ones of "
+            f"{ends.lower.numel()}. {remedy or _TAKE_CENSORED}"
+        )
+    return ends.lower
 
 
 def _holds_between(support: Any, least: float, most: float) -> bool:
@@ -142,6 +190,8 @@ def check_target_shape(
     expected, shape = (*dist.batch_shape, *dist.event_shape), tuple(y.shape)
     if shape == expected:
         return False
+    if dist.is_censored and shape == (*expected, 2) and is_pair(shape, expected):
+        return False
     output = each_output(dist)
     classes = class_count(output)
     if (
@@ -162,8 +212,9 @@ def check_target_shape(
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:
         hint = f" Try {name}.unsqueeze(-1)."
+    pairs = f", or {(*expected, 2)} as pairs (lower, upper)" * dist.is_censored
     raise ValueError(
-        f"{name} must have the shape {expected} of the distribution, got {shape}.{hint}"
+        f"{name} must have the shape {expected} of the distribution{pairs}, got {shape}.{hint}"
     )
 
 

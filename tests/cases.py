@@ -482,6 +482,15 @@ CONTINUOUS = [
         ),
     ),
     Case("weibull falling", "weibull", [0.5, -0.1], scipy=weibull()),
+    # observed targets; tests/families/test_censored.py has the others
+    Case(
+        "censored",
+        "censored",
+        [0.5, 1.3],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus",
+        scipy=weibull(),
+    ),
     Case(
         "logistic",
         "logistic",

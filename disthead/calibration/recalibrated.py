@@ -11,6 +11,7 @@ from disthead.calibration.monotone_maps import MonotoneMap, probit
 from disthead.calibration.shapes import Shapes
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
+from disthead.distributions.censored import Censored
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import OUTSIDE, Discrete
 from disthead.distributions.mass_tables import crps_of
@@ -31,6 +32,8 @@ def recalibrated(dist: Distribution, *maps: MonotoneMap) -> Distribution:
     """
     if isinstance(dist, Affine):  # an increasing map of probabilities knows no units
         return Affine(recalibrated(dist.base, *maps), dist.loc, dist.scale)
+    if isinstance(dist, Censored):
+        return Censored(recalibrated(dist.base, *maps))
     if isinstance(dist, Recalibrated):
         return type(dist)(dist.base, (*dist.maps, *maps))
     if isinstance(dist, Continuous):

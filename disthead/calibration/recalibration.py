@@ -14,7 +14,7 @@ from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import Independent, each_output
 from disthead.errors import TargetError, locate, pick
-from disthead.targets import check_target
+from disthead.targets import check_target, observed_numbers
 from disthead.weights import as_weight, present
 
 __all__ = ["NothingLearned", "Recalibration", "effective_rows", "mean_over_rows", "rebuild"]
@@ -104,6 +104,13 @@ class Recalibration(nn.Module, ABC):
                 weight=weight,
                 soft_labels=self._takes_soft_labels,
                 ignore_index=ignore_index,
+            )
+            y = observed_numbers(
+                dist,
+                y,
+                type(self).__name__,
+                "No recalibration learns from censored ones. PITHistogram of disthead.metrics says "
+                "how far the forecasts are calibrated.",
             )
             batch = len(dist.batch_shape)
 

@@ -20,7 +20,7 @@ from disthead.data.encoder import (
     numeric,
     state_of,
 )
-from disthead.data.entries import MAPPING, TEXT, Kind, check_entries, list_of, or_none
+from disthead.data.entries import MAPPING, TEXT, TRUTH, Kind, check_entries, list_of, or_none
 from disthead.data.values import DataError, Values, as_quantities, label, read_values
 from disthead.errors import locate, nearest, unknown_name
 from disthead.weights import EXTREME_WEIGHTS, extreme_weights
@@ -34,6 +34,7 @@ __all__ = [
     "check_exists",
     "check_single",
     "check_spread",
+    "events",
     "exact_numbers",
     "number_targets",
     "others_filled",
@@ -56,7 +57,7 @@ class Encoded(NamedTuple):
 
     Attributes:
         features: (N, P).
-        y: targets, (N,) or (N, D); None where they were not read.
+        y: targets, (N,) or (N, D), or pairs (N, 2) of censored ones; None where they were not read.
         weight: (N,), or None.
         known: the row constants by name, each (N,).
     """
@@ -88,7 +89,9 @@ class Encoded(NamedTuple):
         numbers and one is above 2^24, beyond which single precision skips integers.
         """
         rounded = self.map(lambda values: values.float() if values.is_floating_point() else values)
-        if self.y is None or not self.y.is_floating_point() or bool((self.y.abs() <= 2**24).all()):
+        if self.y is None or not self.y.is_floating_point():
+            return rounded
+        if bool(((self.y.abs() <= 2**24) | self.y.isinf()).all()):
             return rounded
         return rounded._replace(y=self.y) if bool((self.y == self.y.floor()).all()) else rounded
 
@@ -119,6 +122,9 @@ class Columns:
         known: row constant of the family -> column name, such as `{"exposure": "months"}`.
         weight: the name of the column of weights, or None.
         unit: "degrees" for targets that are angles in degrees; the tensors are in radians.
+        event: the name of a column that says whether the target is observed (1) or right-censored
+            (0), or None. Targets are pairs (lower, upper) then.
+        has_ends: whether the two targets are the lower and the upper end of one number.
     """
 
     features: dict[str, Column]
@@ -127,6 +133,18 @@ class Columns:
     known: dict[str, str]
     weight: str | None
     unit: str | None = None
+    event: str | None = None
+    has_ends: bool = False
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the targets are pairs (lower, upper), (N, 2)."""
+        return self.event is not None or self.has_ends
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the numbers that are predicted: the targets, or one for both their ends."""
+        return [" to ".join(self.target)] if self.has_ends else self.target
 
     @property
     def state(self) -> dict:
@@ -162,7 +180,8 @@ class Columns:
 
     def used(self, needs_target: bool = True) -> list[str]:
         """The names of the columns that `encode` reads."""
-        needed = [*self.target, *([self.weight] if self.weight else [])] if needs_target else []
+        others = [name for name in (self.event, self.weight) if name]
+        needed = [*self.target, *others] if needs_target else []
         return list(dict.fromkeys([*self.features, *self.known.values(), *needed]))
 
     def encode(
@@ -202,7 +221,7 @@ class Columns:
             DataError: for columns that are missing or of another kind, infinite numbers, and
                 targets that are missing or of an unknown class.
         """
-        for name in [*self.features, *self.known.values(), *(self.target if needs_target else ())]:
+        for name in self.used(needs_target):
             check_exists(frame, name)
         features = []
         for name, column in self.features.items():
@@ -217,13 +236,28 @@ class Columns:
         present = np.ones(len(frame), dtype=bool) if weight is None else (weight > 0).numpy()
         return Encoded(
             torch.cat(features, -1),
-            self._targets(frame, present) if needs_target else None,
+            self._numbers_or_pairs(frame, present) if needs_target else None,
             weight,
             {
                 name: torch.from_numpy(single_numbers(frame, column, present))
                 for name, column in self.known.items()
             },
         )
+
+    def _numbers_or_pairs(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
+        if self.has_ends:
+            return torch.stack(
+                [
+                    torch.from_numpy(end_numbers(frame, name, present, unbounded))
+                    for name, unbounded in zip(self.target, (-np.inf, np.inf), strict=True)
+                ],
+                -1,
+            )
+        y = self._targets(frame, present)
+        if self.event is None:
+            return y
+        is_event = torch.from_numpy(events(frame, self.event, present))
+        return torch.stack([y, torch.where(is_event, y, torch.inf)], -1)
 
     def _targets(self, frame: "DataFrame", present: np.ndarray) -> Tensor:
         columns = []
@@ -271,6 +305,8 @@ _ENTRIES = {
     ),
     "weight": or_none(TEXT),
     "unit?": Kind("degrees or null", lambda value: value in (None, "degrees")),
+    "event?": or_none(TEXT),
+    "has_ends?": TRUTH,
 }
 
 
@@ -410,6 +446,46 @@ def single_numbers(frame: "DataFrame", name: str, present: np.ndarray | None = N
     numbers = exact_numbers(frame, name, present)
     check_single(values_of(frame, name), numbers, present)
     return numbers
+
+
+def end_numbers(frame: "DataFrame", name: str, present: np.ndarray, unbounded: float) -> np.ndarray:
+    """The lower or the upper ends of censored targets, (N,), in double precision.
+
+    Args:
+        frame: the table.
+        name: of the column.
+        present: booleans (N,), false for rows that get the end of one of the others.
+        unbounded: what missing values stand for: -inf for lower ends, inf for upper ones.
+
+    Raises:
+        DataError: for values that are no numbers, and those that single precision does not hold.
+    """
+    values = as_quantities(others_filled(values_of(frame, name), present))
+    numbers = values.numbers
+    assert numbers is not None
+    numbers = np.where(np.isnan(numbers), unbounded, numbers.astype(np.float64))
+    check_single(values, np.where(np.isinf(numbers), 0.0, numbers), present)
+    return numbers
+
+
+def events(frame: "DataFrame", name: str, present: np.ndarray) -> np.ndarray:
+    """Which targets are observed, booleans (N,): 1 or true; 0 or false is right-censored.
+
+    Arguments are those of `end_numbers`.
+
+    Raises:
+        DataError: for missing values, texts, and numbers other than 0 and 1, with the row.
+    """
+    values = values_of(frame, name)
+    numbers = exact_numbers(frame, name, present)
+    bad = present & (numbers != 0) & (numbers != 1)
+    if bad.any():
+        raise DataError(
+            f"column {name!r} must say which targets are observed, 1 where they are and 0 where "
+            f"they are right-censored, got {int(bad.sum())} other values, {values.first(bad)}. "
+            "Write other events as 0, or as 1, before training."
+        )
+    return numbers == 1
 
 
 def number_targets(values: Values, present: np.ndarray | None = None) -> np.ndarray:

@@ -163,7 +163,7 @@ def check_varies(summary: Summary, columns: Columns) -> None:
     Raises:
         DataError: with the column.
     """
-    if columns.classes:
+    if columns.classes or columns.has_pairs:
         return
     stds, level = summary.y.spread.reshape(-1), summary.y.level.reshape(-1)
     check_spread(stds, level, columns.target)

@@ -47,6 +47,8 @@ class Roles(NamedTuple):
         weight: name of the column of weights, or None.
         unit: of the target, "degrees" or None.
         is_given: whether the user named the features.
+        event: name of the column that says which targets are observed, or None.
+        has_ends: whether the two targets are the ends of one number.
     """
 
     features: list[str]
@@ -56,6 +58,8 @@ class Roles(NamedTuple):
     weight: str | None
     unit: str | None
     is_given: bool
+    event: str | None = None
+    has_ends: bool = False
 
     @classmethod
     def of(
@@ -68,6 +72,8 @@ class Roles(NamedTuple):
         weight: str | None = None,
         unit: str | None = None,
         ignore: Sequence[str] = (),
+        event: str | None = None,
+        is_censored: bool = False,
     ) -> Self:
         """The roles of the columns of a table.
 
@@ -80,12 +86,22 @@ class Roles(NamedTuple):
             weight: column of the weights of the rows.
             unit: of the target.
             ignore: further columns that are not features.
+            event: column that says which targets are observed.
+            is_censored: whether the family takes pairs, so that two targets are the ends of one
+                number.
 
         Raises:
-            DataError: for columns that the table does not have, and where no feature is left.
+            DataError: for columns that the table does not have, where no feature is left, and for
+                several targets beside an event.
         """
         known = dict(known or {})
-        taken = [*target, *known.values(), *([weight] if weight else []), *ignore]
+        if event and len(target) != 1:
+            raise DataError(
+                f"the event {event!r} says whether one target is observed, got the targets "
+                f"{', '.join(map(repr, target))}. Name one, or give both its ends without an event."
+            )
+        others = [name for name in (weight, event) if name]
+        taken = [*target, *known.values(), *others, *ignore]
         for name in [*taken, *(features or ()), *categorical]:
             if name not in names and name == "target" and list(target) == ["target"]:
                 raise DataError(
@@ -101,7 +117,15 @@ class Roles(NamedTuple):
         if not chosen:
             raise DataError(f"no feature columns are left beside {', '.join(map(repr, taken))}.")
         return cls(
-            chosen, list(target), frozenset(categorical), known, weight, unit, bool(features)
+            chosen,
+            list(target),
+            frozenset(categorical),
+            known,
+            weight,
+            unit,
+            bool(features),
+            event,
+            is_censored and len(target) == 2,
         )
 
 
@@ -198,7 +222,16 @@ class Search:
         classes = {name: self._names(name) for name in self.named_targets if self._is_class(name)}
         self._warn(list(learned.values()), left_out)
         roles, features = self.roles, {name: entry.column for name, entry in learned.items()}
-        return Columns(features, roles.target, classes, roles.known, roles.weight, roles.unit)
+        return Columns(
+            features,
+            roles.target,
+            classes,
+            roles.known,
+            roles.weight,
+            roles.unit,
+            roles.event,
+            roles.has_ends,
+        )
 
     def _is_class(self, name: str) -> bool:
         levels = self._targets[name]
@@ -289,7 +322,7 @@ def find_columns(frame: "DataFrame", train: np.ndarray, **roles: Any) -> Columns
         search.add_target(name, values)
     columns = search.columns(len(train))
     for name, values in targets.items():
-        if name not in columns.classes:
+        if name not in columns.classes and not columns.has_ends:
             _check_varies(values[train])
     return columns
 

@@ -338,9 +338,12 @@ class Distribution(TorchDistribution):
               distribution of each number.
             - "mixed": a number that has a density and, at some values, a probability, such as an
               amount that is often 0.
+        is_censored: whether a target may also be a pair (lower, upper) between which the number
+            lies (`disthead.distributions.censored`).
     """
 
     kind: Kind
+    is_censored: bool = False
 
     parameter_dims: ClassVar[dict[str, int]] = {}
     has_rsample = False
@@ -606,6 +609,10 @@ class Wrapper(Distribution):
     @property
     def kind(self) -> Kind:
         return self.base.kind
+
+    @property
+    def is_censored(self) -> bool:
+        return self.base.is_censored
 
     @property
     def has_rsample(self) -> bool:

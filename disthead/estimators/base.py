@@ -72,7 +72,8 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
 
         Args:
             X: (N, P), an array, tensor or data frame, in which texts and missing values may occur.
-            y: targets, (N,), or (N, D) for several.
+            y: targets, (N,), or (N, D) for several. Those of the family censored may be pairs
+                (lower, upper), (N, 2), or a structured array of events and times.
             sample_weight: (N,), zero or more; a row of weight 0 is not there, whatever its
                 features and its target are.
             groups: (N,), numbers or texts, equal for rows that are not independent, such as those

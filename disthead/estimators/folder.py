@@ -176,8 +176,8 @@ def _rebuilt(kind: type[FittedEstimator], saved: ModelFolder) -> Any:
 
 def _take_columns(estimator: FittedEstimator, columns: Columns, named: bool) -> None:
     encoder = estimator.encoder_ = TableEncoder(list(columns.features.values()), named)
-    estimator.target_names_ = columns.target
-    estimator.n_outputs_, estimator.n_features_in_ = len(columns.target), len(encoder.columns)
+    estimator.target_names_ = columns.outputs
+    estimator.n_outputs_, estimator.n_features_in_ = len(columns.outputs), len(encoder.columns)
     if named:
         estimator.feature_names_in_ = np.array(
             [column.name for column in encoder.columns], dtype=object

@@ -11,12 +11,19 @@ from disthead.arrays import as_array, as_mapping
 from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.distributions.base import Distribution, quantiles
+from disthead.distributions.censored import as_pairs
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
 from disthead.estimators.encoder import check_names_differ
 from disthead.families import Arc, Interval
-from disthead.families.family import Family, get_family, takes_classes, takes_vectors
+from disthead.families.family import (
+    Family,
+    get_family,
+    takes_classes,
+    takes_pairs,
+    takes_vectors,
+)
 
 __all__ = ["DistributionRegressor"]
 
@@ -31,7 +38,8 @@ class DistributionRegressor(DistributionEstimator):
     Args:
         family: the name of a family, see `disthead.families()`.
         family_options: options of the family, such as
-            `{"component": "normal", "num_components": 5}` for a mixture.
+            `{"component": "normal", "num_components": 5}` for a mixture, or `{"base": "weibull"}`
+            for censored targets (docs/survival.md).
         ensemble: the number of networks, whose distributions are mixed. 8 networks predict better
             than one, and take two to three times as long.
         hidden_sizes: the sizes of the layers of the multilayer perceptron.
@@ -144,6 +152,8 @@ class DistributionRegressor(DistributionEstimator):
         return self._score(X, y, sample_weight)
 
     def _targets(self, y: Any, is_fit: bool = False) -> Tensor:
+        if takes_pairs(self.family):
+            return self._pairs(y, is_fit)
         array = _as_numbers(y, takes_truth=self.family == "bernoulli")
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
@@ -166,6 +176,20 @@ class DistributionRegressor(DistributionEstimator):
             )
         return targets
 
+    def _pairs(self, y: Any, is_fit: bool) -> Tensor:
+        """Censored targets as pairs (N, 2), from pairs, times with events, or observed numbers."""
+        array = _of_events(y)
+        array = _as_numbers(y, takes_truth=False) if array is None else array
+        pairs = as_pairs(torch.from_numpy(array.astype(np.float64)))
+        if pairs.shape[1:] != (2,):
+            raise ValueError(
+                "y of the family censored must be pairs (lower, upper), shape (rows, 2), observed "
+                f"numbers, or a structured array of events and times, got {array.shape}."
+            )
+        if is_fit:
+            self.n_outputs_ = 1
+        return pairs
+
     def _check_targets(self, targets: Tensor) -> None:
         if takes_classes(self.family):
             raise ValueError(
@@ -178,7 +202,9 @@ class DistributionRegressor(DistributionEstimator):
         self._made_family(targets).check_target(targets, "y")
 
     def _warn_of_targets(self, targets: Tensor) -> None:
-        if not self._made_family(targets).is_discrete:
+        family = self._made_family(targets)
+        if not family.is_discrete:
+            targets, _ = family.observed_rows(targets, None)
             for name, column in zip(
                 self.target_names_, targets.reshape(len(targets), -1).unbind(1), strict=True
             ):
@@ -209,6 +235,26 @@ class DistributionRegressor(DistributionEstimator):
 
 def _each_output(dist: Distribution) -> Distribution:
     return dist.marginals if dist.kind == "vector" else dist
+
+
+def _of_events(y: Any) -> np.ndarray | None:
+    """Pairs (N, 2) of a structured array of events and times; None for anything else.
+
+    scikit-survival's targets are such arrays: a field of truth values, true where the time is
+    observed, and a field of times.
+    """
+    fields = getattr(getattr(y, "dtype", None), "fields", None)
+    if not fields:
+        return None
+    kinds = {name: kind.kind for name, (kind, *_) in fields.items()}
+    events, times = ([n for n, kind in kinds.items() if kind in of] for of in ("b", "iuf"))
+    if len(kinds) != 2 or len(events) != 1 or len(times) != 1:
+        raise ValueError(
+            "y must have two fields, one of truth values (whether the time is observed) and one of "
+            f"times, got {y.dtype}."
+        )
+    time = y[times[0]].astype(np.float64)
+    return np.stack([time, np.where(y[events[0]], time, np.inf)], -1)
 
 
 def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Size, Tensor
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import Distribution
+from disthead.distributions.censored import Censored
 from disthead.distributions.independent import Independent
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import Vector
@@ -67,6 +68,8 @@ def ensemble(members: Distribution) -> Distribution:
         raise ValueError(
             f"members must have batch_shape (members, ...), got {members!r} without one."
         )
+    if isinstance(members, Censored):
+        return Censored(ensemble(members.base))
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):

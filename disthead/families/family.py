@@ -19,7 +19,7 @@ from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
 
-__all__ = ["Family", "families", "get_family", "takes_classes", "takes_vectors"]
+__all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "takes_vectors"]
 
 ENTRY_POINTS = "disthead.families"  # the group in which installed packages declare their families
 _MOST_FORMULAS = 64  # of one family
@@ -75,6 +75,8 @@ class Family(ABC):
         distribution_class: the class of the distributions, if it has `log_prob_and_grad`, so that
             the loss and its gradient are computed in one pass from raw outputs; else None.
         linked_class: the class that keeps the raw outputs of a distribution with lazy parameters.
+        is_censored: whether targets may be pairs (lower, upper) in one more dimension, between
+            which the number lies.
     """
 
     name: ClassVar[str]
@@ -99,6 +101,7 @@ class Family(ABC):
     loss_support: constraints.Constraint | None = None
     distribution_class: type[Distribution] | None = None
     linked_class: type[LinkedParameters] = LinkedParameters
+    is_censored: bool = False
     _default: "ClassVar[Family]"
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -335,6 +338,23 @@ class Family(ABC):
                 )
             resolved[name] = link
         return resolved
+
+    def event_shape_of(self, y: Tensor) -> tuple[int, ...]:
+        """The shape of one target, from targets (N, ...)."""
+        return tuple(y.shape[1:])
+
+    def observed_rows(self, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Targets that are known exactly, as numbers, for their mean, variation and outliers.
+
+        Args:
+            y: targets (N, ...).
+            weight: (N,), or None where all rows count the same.
+        """
+        return y, weight
+
+    def points_of(self, y: Tensor) -> Tensor:
+        """One number for each target (N, ...): itself, or a finite end of a censored one."""
+        return y
 
     def check_target(self, y: Any, column: str = "the target") -> None:
         """Check that the targets lie in the support.
@@ -646,6 +666,12 @@ def _families_that_take(y: Tensor) -> list[str]:
 def takes_classes(family: str) -> bool:
     """Whether the family of that name takes the number of classes."""
     return "num_classes" in _options_of(family)
+
+
+def takes_pairs(family: str) -> bool:
+    """Whether targets of the family of that name may be pairs, since they are censored."""
+    declared = _table().get(family) if isinstance(family, str) else None
+    return declared is not None and declared.is_censored
 
 
 def takes_vectors(family: str) -> bool:

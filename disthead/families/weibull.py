@@ -263,7 +263,7 @@ class WeibullFamily(Family):
     )
     remedy = (
         "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
-        "Lives that still run are not lifetimes: no family takes them yet."
+        "Lives that still run are censored: the family censored takes them."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "

@@ -25,16 +25,21 @@ from .scores import (
     TopKHitRate,
 )
 from .spread_skill import SpreadSkill
+from .survival import CensoredBrierScore, CensoredCRPS, Concordance, KaplanMeier
 
 __all__ = [
     "CRPS",
     "Accuracy",
     "BrierScore",
     "CalibrationError",
+    "CensoredBrierScore",
+    "CensoredCRPS",
+    "Concordance",
     "Coverage",
     "EnergyScore",
     "Grouped",
     "IntervalScore",
+    "KaplanMeier",
     "KendallTau",
     "MeanAbsoluteError",
     "NegativeLogLikelihood",

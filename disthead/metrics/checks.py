@@ -13,7 +13,7 @@ from disthead.distributions.base import Distribution
 from disthead.distributions.independent import each_output
 from disthead.errors import TargetError, locate
 from disthead.families.von_mises import wrapped
-from disthead.targets import check_target
+from disthead.targets import check_target, observed_numbers
 from disthead.weights import as_weight, present
 
 __all__ = ["Rows", "chunks", "rows_that_count", "weight_of_rows"]
@@ -28,7 +28,7 @@ class Rows:
 
     Attributes:
         dist: the forecasts, batch_shape (...,).
-        y: targets, batch_shape + event_shape.
+        y: targets, batch_shape + event_shape, or pairs (lower, upper) in one more dimension.
         weight: of shape (...,), above zero, or None where every row is_kept the same.
         others: further forecasts of the same targets.
         all_targets: the targets of all rows of the update, for messages.
@@ -95,6 +95,7 @@ def rows_that_count(
     others: Sequence[Distribution] = (),
     soft_labels: bool = False,
     ignore_index: int | None = None,
+    needs_numbers: str = "",
 ) -> Rows:
     """The rows of an update that count, after a check of their targets.
 
@@ -102,7 +103,11 @@ def rows_that_count(
     Rankings may be shorter than the number of items. Class probabilities are targets if
     `soft_labels` is true. Directions may be all_targets in [0, 2 pi) as well as in (-pi, pi].
 
+    Censored targets are pairs; where all are observed, they become numbers if `needs_numbers` is
+    the name of a metric.
+
     Raises:
+        NotImplementedError: for censored targets, where `needs_numbers` is the name of a metric.
         ValueError: for other shapes ((N, 1) targets against N distributions would score N x N
             pairs), and weights that are negative, NaN or infinite.
         TargetError: for targets that a distribution cannot have produced, naming rows and values.
@@ -123,6 +128,8 @@ def rows_that_count(
         if not bool(is_kept.all()):
             weight = is_kept.to(dist.dtype) if weight is None else torch.where(is_kept, weight, 0.0)
     left, kept_dist, kept_y, *kept = present(weight, dist, y, *others)
+    if needs_numbers:
+        kept_y = observed_numbers(kept_dist, kept_y, needs_numbers)
     places = None if left is weight else weight > 0
     return Rows(kept_dist, kept_y, left, tuple(kept), y, places)
 

@@ -25,6 +25,8 @@ from disthead.metrics.scores import (
     TopKHitRate,
 )
 from disthead.metrics.spread_skill import SpreadSkill
+from disthead.metrics.state import OfRows
+from disthead.metrics.survival import Concordance
 
 __all__ = ["default_metrics"]
 
@@ -42,6 +44,10 @@ def default_metrics(
     `pit_ks` the Kolmogorov-Smirnov distance of the PIT from the uniform distribution, `pit_mean`
     and `pit_dispersion` are 1/2 and 1 if calibrated (see `Uniformity`), `spread_skill` is the
     predicted standard deviation over the root mean squared error, 1 if calibrated.
+
+    Those of the family censored take censored targets: `concordance` is Harrell's C, and coverage
+    and PIT hold a censored target's probability between its ends. Brier score and CRPS need the
+    distribution of the censoring (`CensoredBrierScore`, `CensoredCRPS`).
 
     Args:
         family: a name or a `Family`.
@@ -66,6 +72,10 @@ def default_metrics(
     if declared.kind == "vector" and num_outputs is None:
         num_outputs = declared.event_shape[0]
     proposed = {"nll": NegativeLogLikelihood()} | _METRICS[declared.kind](num_outputs)
+    if declared.is_censored:
+        proposed = {name: one for name, one in proposed.items() if _takes_censored(one)}
+        if num_outputs is None:
+            proposed["concordance"] = Concordance()
     metrics = {
         name: metric for name, metric in proposed.items() if _answers(declared, metric, num_outputs)
     }
@@ -82,6 +92,10 @@ def default_metrics(
     # torchmetrics would merge metrics whose sums of a first batch happen to be equal.
     named = {name.replace(".", _POINT): metric for name, metric in numbers.items()}
     return _Numbers(named, compute_groups=False)
+
+
+def _takes_censored(metric: Metric) -> bool:
+    return isinstance(metric, OfRows) and metric.takes_censored
 
 
 def _of_classes(num_outputs: int | None) -> dict[str, Metric]:

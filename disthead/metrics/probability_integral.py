@@ -85,6 +85,7 @@ class _PIT(OfRows):
                 "the joint PIT of a vector is one number: joint=True takes no num_outputs."
             )
         self.num_outputs, self.randomised, self.joint = num_outputs, randomised, joint
+        self.takes_censored = not joint
         self.samples, self.seed, self._updates = samples, seed, 0
         shape = (_FINE,) if num_outputs is None else (num_outputs, _FINE)
         self.add_state("fine", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
@@ -197,7 +198,10 @@ class PITHistogram(_PIT):
 
     It is flat for calibrated forecasts, a U where they are too narrow and a hump where too wide.
     `compute()` gives the share of each bin, shape (bins,), or (num_outputs, bins); they sum to one.
-    Of counts, the mass of y is uniform over the jump of the cdf (Czado, Gneiting and Held 2009).
+    Of counts, the mass of y is uniform over the jump of the cdf (Czado, Gneiting and Held 2009). Of
+    censored targets, it is uniform from F(lower) to F(upper), as where the forecast is right: with
+    10 bins these are the shares of D-calibration (Haider, Hoehn, Davis and Greiner 2020). So
+    miscalibration shows in the observed rows, and less the more are censored.
 
     Source: Dawid 1984; Gneiting, Balabdaoui and Raftery 2007.
 

@@ -55,6 +55,7 @@ class NegativeLogLikelihood(Score):
     """
 
     takes_soft_labels = True
+    takes_censored = True
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
@@ -230,6 +231,8 @@ class Sharpness(Score):
 
     Source: Gneiting, Balabdaoui and Raftery 2007.
     """
+
+    takes_censored = True
 
     def __init__(
         self,

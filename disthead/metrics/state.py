@@ -18,6 +18,7 @@ class OfRows(Metric):
     """A metric of forecasts and their targets, the base of those that take rows."""
 
     takes_soft_labels = False
+    takes_censored = False
     ignore_index: int | None = None
 
     def update(self, dist: Distribution, y: Any, weight: Any = None) -> None:
@@ -26,7 +27,7 @@ class OfRows(Metric):
         Args:
             dist: a distribution of batch_shape (N,).
             y: targets, of shape (N, *event_shape): a tensor, an array, a column of a table or a
-                list.
+                list. Metrics that have `takes_censored` take pairs (N, *event_shape, 2), too.
             weight: of shape (N,). Rows of weight 0 are left out: neither their targets nor their
                 forecasts matter. All weights of a batch may be zero.
 
@@ -52,6 +53,7 @@ class OfRows(Metric):
             others=others,
             soft_labels=self.takes_soft_labels,
             ignore_index=self.ignore_index,
+            needs_numbers="" if self.takes_censored else type(self).__name__,
         )
 
     def _add_rows(self, rows: Rows) -> None:

@@ -21,7 +21,9 @@ from disthead.standardisation import (
     MIN_SCALE,
     SCALES,
     check_relative_spread,
+    mean_and_std,
     robust_units,
+    standardised,
     why_not,
 )
 from disthead.weights import check_share, present
@@ -316,12 +318,18 @@ class PredictiveModel(nn.Module):
         if train.features is not None and isinstance(self.backbone, TabularBackbone):
             self.backbone.fit(self.standardise(features), weight)
         if self.options["standardise"] and self.can_standardise_target:
-            loc, scale = robust_units(train.y.mean, train.y.spread, y, weight, head.family)
+            moments = train.y.mean, train.y.spread
+            observed, share = head.family.observed_rows(y, weight)
+            if observed is not y:  # the moments of ends, some of which are infinite, tell nothing
+                moments = mean_and_std(observed, share)
+            loc, scale = robust_units(*moments, observed, share, head.family)
             dtype = torch.promote_types(next(head.parameters()).dtype, torch.float32)
             scale = torch.where(scale > 0, scale, 1.0)
             for one in (head, self.baseline):
                 one.change_units(loc.to(dtype), scale.to(dtype))
-            y = (y.double() - self.target_loc.to(y.device)) / self.target_scale.to(y.device)
+            y = standardised(
+                y.double(), self.target_loc.to(y.device), self.target_scale.to(y.device)
+            )
         self.start_at(self.baseline.fitted_biases(y, row_constants, weight))
 
     @property
@@ -486,7 +494,7 @@ def _width_of(columns: Columns, in_features: int | None) -> int:
 
 
 def _event_shape_of(columns: Columns, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-    targets = len(columns.target)
+    targets = len(columns.outputs)
     table_shape = (targets,) if targets > 1 else ()
     if event_shape not in ((), table_shape):
         raise DataError(

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from disthead.distributions.base import Distribution
 from disthead.losses import as_targets
+from disthead.targets import observed_numbers
 
 __all__ = ["crps"]
 
@@ -24,9 +25,9 @@ def crps(dist: Distribution, y: Any) -> Tensor:
         y: targets, batch_shape + event_shape.
 
     Raises:
-        NotImplementedError: where there is no such score, that is for classes, rankings, vectors
-            with a joint density, and mixtures on a circle. It is infinite for student_t with a df
-            of 1/2 or less.
+        NotImplementedError: for targets that are censored, and where there is no such score, that
+            is for classes, rankings, vectors with a joint density, and mixtures on a circle. It is
+            infinite for student_t with a df of 1/2 or less.
         TargetError: as `disthead.nll`.
         ValueError: as `disthead.nll`.
 
@@ -35,5 +36,6 @@ def crps(dist: Distribution, y: Any) -> Tensor:
     >>> crps(dist, torch.tensor([0.0, 10.0]))
     tensor([0.2337, 9.4358])
     """
-    values = dist.crps(as_targets(dist, y))
+    y = observed_numbers(dist, as_targets(dist, y), "the objective 'crps'", "Train by 'nll'.")
+    values = dist.crps(y)
     return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values

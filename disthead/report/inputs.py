@@ -12,7 +12,7 @@ from disthead.arrays import as_tensor
 from disthead.diagnostics.rows import flatten
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
-from disthead.targets import check_target
+from disthead.targets import check_target, observed_numbers
 from disthead.weights import as_weight, present
 
 __all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels", "times"]
@@ -65,6 +65,7 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
     dist = _with_labels(dist, batch.y, classes)
     y = check_target(dist, batch.y, weight=weight, ignore_index=ignore_index)
+    y = observed_numbers(dist, y, "the report")
     baseline = batch.baseline
     if baseline is not None:
         if baseline.event_shape != dist.event_shape:

@@ -79,7 +79,7 @@ def evaluate_checkpoint(
     if group is not None:
         pick("column", group, frame)
     columns = module.columns or {}
-    targets = list(columns.get("target", ()))
+    targets = Columns.from_state(columns).outputs if columns else []
     is_seen = part == "train"
     options = {
         "title": f"{module.hparams['family']} model of {', '.join(targets)}"

@@ -29,6 +29,7 @@ from disthead.data.row_groups import find_files
 from disthead.data.table import read_as_written
 from disthead.distributions.base import CLASSES
 from disthead.errors import nearest, pick, raised_in
+from disthead.families.family import takes_pairs
 from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
 from disthead.networks.model_folder import is_model_folder
@@ -615,6 +616,7 @@ class _CLI(LightningCLI):
         # wrong options raise their errors before any data are read
         DistributionModule(**config.model.as_dict())
         data = TabularDataModule(**config.data.as_dict())
+        data.is_censored = takes_pairs(config.model.family)
         # wrong tables raise their errors before the folder of the training is made
         data.find_columns()
         _plan(config, data.count("train"))

@@ -71,6 +71,9 @@ class TabularDataModule(lightning.LightningDataModule):
         categorical: columns of numbers that are categories.
         known: quantities that the family takes per row, with their columns:
             `{"exposure": "months"}`.
+        event: column that is 1 where the target is observed, and 0 where it is right-censored, for
+            the family censored. Without it two targets of that family are the lower and the upper
+            end of one number, where an empty cell is unbounded.
         weight: column of the weights of the rows; a row of weight 0 is not there, except in
             predictions.
         val_size, test_size: the part of the rows (below 1) or their number, drawn at random with
@@ -115,6 +118,7 @@ class TabularDataModule(lightning.LightningDataModule):
         batch_size: int | None = 64,
         buffer_size: int = 262_144,
         unit: str | None = None,
+        event: str | None = None,
     ):
         super().__init__()
         options = dict(locals())
@@ -134,6 +138,7 @@ class TabularDataModule(lightning.LightningDataModule):
             "weight": weight,
             "groups": groups,
             "split_column": split_column,
+            "event": event,
         }.items():
             check_type(column, name, Hashable, "the name of a column")
         as_mapping(known, "known", "{'total_count': 'trials'}")
@@ -149,6 +154,7 @@ class TabularDataModule(lightning.LightningDataModule):
             pick("unit of the target", unit, dict.fromkeys(("degrees", "radians")))
         self.target = list(as_names(target, "target", "['y']"))
         self.columns: Columns | None = None
+        self.is_censored = False  # whether the family of the model takes pairs
         self.dtype = torch.float32  # of the model's weights, which batches for it have
         self._encoded: dict[tuple[str, bool, torch.dtype], Encoded] = {}
         self._frames: dict[str, DataFrame] = {}
@@ -203,6 +209,7 @@ class TabularDataModule(lightning.LightningDataModule):
         """
         module = getattr(self.trainer, "lightning_module", None)
         self.dtype = getattr(module, "dtype", self.dtype)
+        self.is_censored = getattr(module, "is_censored", self.is_censored)
         state = getattr(module, "columns", None)
         if state is not None:
             self.columns = Columns.from_state(state)
@@ -223,6 +230,8 @@ class TabularDataModule(lightning.LightningDataModule):
                 "known": self.hparams.known,
                 "weight": self.hparams.weight,
                 "unit": self.hparams.unit,
+                "event": self.hparams.event,
+                "is_censored": self.is_censored,
                 "ignore": [
                     name for name in (self.hparams.split_column, self.hparams.groups) if name
                 ],
@@ -421,8 +430,8 @@ class TabularDataModule(lightning.LightningDataModule):
                 names = self.columns.used(needs_target)
             elif options.features:
                 known = (options.known or {}).values()
-                weight = [options.weight] if options.weight else []
-                names = list(dict.fromkeys([*options.features, *self.target, *known, *weight]))
+                others = [name for name in (options.weight, options.event) if name]
+                names = list(dict.fromkeys([*options.features, *self.target, *known, *others]))
             self._row_groups[source] = find_row_groups(find_files(self._sources[source]), names)
         return self._row_groups[source]
 
@@ -506,7 +515,8 @@ class TabularDataModule(lightning.LightningDataModule):
                     f"one at row {missing.argmax()}."
                 )
             return numbered(_row_hash(values.to_frame()))
-        others = {*self.target, *(options.known or {}).values(), options.weight}
+        known = (options.known or {}).values()
+        others = {*self.target, *known, options.weight, options.event}
         features = options.features or [column for column in frame.columns if column not in others]
         row = numbered(_row_hash(frame[[column for column in features if column in frame.columns]]))
         weight = [options.weight] if options.weight in frame.columns else []

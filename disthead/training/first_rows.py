@@ -17,6 +17,8 @@ from torch import Tensor
 from disthead.data.batches import Batch, expanded_weight
 from disthead.data.columns import Encoded
 from disthead.data.summary import Moments, Part, Summary
+from disthead.distributions.censored import as_pairs
+from disthead.head import DistributionHead
 from disthead.weights import present
 
 __all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]
@@ -25,7 +27,7 @@ ROWS = 10_000  # or all where there are fewer
 
 
 def first_rows(
-    trainer: lightning.Trainer, module: lightning.LightningModule, event_dims: int
+    trainer: lightning.Trainer, module: lightning.LightningModule, head: DistributionHead
 ) -> Summary | None:
     """The summary of the first 10,000 rows of the training loader, or of all where there are fewer.
 
@@ -36,7 +38,7 @@ def first_rows(
     Args:
         trainer: the trainer, which has the loader.
         module: whose hooks transfer the batches.
-        event_dims: the number of dimensions of one target.
+        head: which says what one target is.
 
     Raises:
         ValueError: for batches and weights that cannot be used, and where the weight of all these
@@ -46,7 +48,7 @@ def first_rows(
     if trainer.global_rank == 0:
         try:
             batches = _read(trainer, module)
-            result = summary_of(batches, event_dims) if batches else None
+            result = summary_of(batches, head) if batches else None
         except Exception as error:  # raised in all processes, so that none waits for the others
             result = error
     if trainer.world_size > 1:
@@ -125,14 +127,14 @@ def _restored_generators(loader: CombinedLoader) -> Iterator[None]:
             generator.set_state(state)
 
 
-def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
+def summary_of(batches: Sequence[Batch], head: DistributionHead) -> Summary:
     """The summary of some batches.
 
     It has features where these are a table (N, P) of floating numbers.
 
     Args:
         batches: with targets.
-        event_dims: the number of dimensions of one target.
+        head: which says what one target is.
 
     Raises:
         ValueError: for batches without targets, and where no row has a weight above zero.
@@ -140,6 +142,10 @@ def summary_of(batches: Sequence[Batch], event_dims: int) -> Summary:
     if any(batch.y is None for batch in batches):
         raise ValueError("batches of training need targets, (features, y), got features alone.")
     count = sum(len(batch.y) for batch in batches)
+    event_dims = len(head.event_shape)
+    if head.family.is_censored:
+        batches = [batch._replace(y=as_pairs(batch.y, head.event_shape)) for batch in batches]
+        event_dims += 1
     batches = [batch.present() for batch in batches]
     targets = Encoded.joined([_targets(batch, event_dims) for batch in batches])
     assert targets.y is not None

@@ -31,9 +31,10 @@ from disthead.data.summary import Summary
 from disthead.data.table import DataError
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.censored import is_pair
 from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, unknown_name, warn
-from disthead.families.family import Family, get_family, takes_classes, takes_vectors
+from disthead.families.family import Family, get_family, takes_classes, takes_pairs, takes_vectors
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.predictive_model import PredictiveModel
@@ -265,6 +266,11 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         family.resolve_links(hparams.links)
         self._check_objective(family, shape)
 
+    @property
+    def is_censored(self) -> bool:
+        """Whether targets may be pairs (lower, upper), as those of the family censored."""
+        return takes_pairs(self.hparams.family)
+
     def _check_objective(self, family: Family, event_shape: tuple[int, ...]) -> None:
         # every family can be trained by its likelihood
         if self._objective is not None and self._objective is not nll:
@@ -341,7 +347,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     def _start_from_loader(self) -> None:
         assert self.head is not None
         try:
-            train = first_rows(self.trainer, self, len(self.head.event_shape))
+            train = first_rows(self.trainer, self, self.head)
         except ValueError as error:
             if not is_overridden("training_step", self, DistributionModule):
                 raise
@@ -388,7 +394,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         weight = None if weight is None else as_tensor(weight, "weight")
         quantities = {name: as_tensor(values, name) for name, values in row_constants.items()}
         batch = Batch(features, as_tensor(y), weight, quantities)
-        self._prepare(summary_of([batch], len(self.head.event_shape)))
+        self._prepare(summary_of([batch], self.head))
         return self
 
     def _prepare(self, train: Summary) -> None:
@@ -409,7 +415,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         weight, y, *values = present(
             train.sample.weight, train.sample.y, *train.sample.known.values()
         )
-        names, count = ["the target"], y[0].numel()
+        names, count = ["the target"], self.head.family.points_of(y)[0].numel()
         if count > 1:
             names = [f"the target's column {column}" for column in range(count)]
         row_constants = dict(zip(train.sample.known, values, strict=True))
@@ -432,6 +438,11 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 "targets in degrees are for families of directions, such as von_mises; "
                 f"{family.name} is none."
             )
+        if self.columns.get("event") and not family.is_censored:
+            raise DataError(
+                f"the event {self.columns['event']!r} says which targets are censored, which "
+                f"{family.name} does not take: try the family censored with base={family.name}."
+            )
         if stage == "predict" and self.columns["known"] and not data.streams("predict"):
             self.check_known(data.part("predict").table)
         parts = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
@@ -442,7 +453,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 if part == "train" and not family.support.is_discrete:
                     sample = data.summary("train").sample
                     _, y = present(sample.weight, sample.y)
-                    self._check_density(y)
+                    self._check_density(family.observed_rows(y, None)[0])
 
     def _check_dominance(self, data: TabularDataModule, part: str) -> None:
         """Refuse weights of which one row has nearly all, and warn of rows that dominate a loss."""
@@ -453,21 +464,24 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         weight, y, rows, *values = present(
             table.weight, table.y, torch.as_tensor(table.rows), *table.known.values()
         )
-        names = [
-            f"column {name!r}"
-            for name in (*self.columns["target"], *self.columns["known"].values())
-        ]
+        names = [f"column {name!r}" for name in (*self._outputs, *self.columns["known"].values())]
         numbers = None if streams else rows
         kind = {"train": "training", "val": "validation"}.get(part, part)
         if part != "train":  # `start_from` checks the training rows
             check_share(
                 weight, numbers, f"the mean over the {kind} rows would be that of a single row"
             )
-        targets = len(self.columns["target"])
+        targets = len(self._outputs)
         row_constants = dict(zip(names[targets:], values, strict=True))
         warn_of_dominant_rows(
             self.head.family, y, weight, row_constants, names[:targets], numbers, kind
         )
+
+    @property
+    def _outputs(self) -> list[str]:
+        """The names of the numbers that are predicted."""
+        assert self.columns is not None
+        return Columns.from_state(self.columns).outputs
 
     def _check_rows(self, table: Encoded) -> None:
         assert self.head is not None
@@ -493,9 +507,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     def _check_density(self, targets: Tensor) -> None:
         """Warn of targets that are not continuous, for families of densities."""
         assert self.columns is not None
-        for name, y in zip(
-            self.columns["target"], targets.reshape(len(targets), -1).unbind(1), strict=True
-        ):
+        for name, y in zip(self._outputs, targets.reshape(len(targets), -1).unbind(1), strict=True):
             for message in check_continuous_target(y).messages:
                 warnings.warn(f"target {name!r}: {message}", TargetWarning, stacklevel=2)
 
@@ -512,11 +524,9 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             return ""
         part, state = data.part("train"), Columns.from_state(self.columns)
         names, columns = list(state.feature_names), [part.features.double()]
-        if part.y.is_floating_point():
-            names, columns = (
-                names + state.target,
-                [*columns, part.y.double().reshape(len(part.y), -1)],
-            )
+        if part.y.is_floating_point() and self.head is not None:
+            y = self.head.family.points_of(part.y).double()
+            names, columns = names + state.outputs, [*columns, y.reshape(len(y), -1)]
         numbers, table_rows = torch.cat(columns, 1), part.rows
         loc, scale = mean_and_std(numbers)
         distance = torch.where(scale > 0, (numbers - loc).abs() / scale, 0.0)
@@ -646,7 +656,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 logged = self._objective_of_rows(
                     dist.affine(self.target_loc, self.target_scale), y, batch.rows
                 )
-            y = ((y - self.target_loc) / self.target_scale).to(dist.dtype)
+            loc, scale = self.target_loc, self.target_scale
+            if is_pair(y.shape, dist.batch_shape + dist.event_shape):
+                loc, scale = loc.unsqueeze(-1), scale.unsqueeze(-1)
+            y = ((y - loc) / scale).to(dist.dtype)
         values = self._objective_of_rows(dist, y, batch.rows)
         self._losses.add(
             logged if standardised else values,
@@ -1055,7 +1068,13 @@ def _hits(dist: Distribution, y: Tensor) -> dict[str, Tensor]:
     except (NotImplementedError, AttributeError):
         return {}
     tail = (1 - _LEVEL) / 2
-    return {f"coverage_{_LEVEL * 100:.0f}": _row_share((at >= tail) & (below <= 1 - tail))}
+    hits = (at >= tail) & (below <= 1 - tail)
+    if dist.is_censored and is_pair(y.shape, dist.batch_shape + dist.event_shape):
+        # the expected share, where the number lies anywhere between its ends
+        inside = (at.clamp(max=1 - tail) - below.clamp(min=tail)).clamp(min=0)
+        width = at - below
+        hits = torch.where(width > 0, inside / torch.where(width > 0, width, 1.0), hits.float())
+    return {f"coverage_{_LEVEL * 100:.0f}": _row_share(hits)}
 
 
 def _row_share(hits: Tensor) -> Tensor:

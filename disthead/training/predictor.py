@@ -133,4 +133,4 @@ class Predictor:
         } | self.options
         if options.get("samples"):
             options["seed"] = seed_of(options.get("seed", 0), place)
-        return predictions(dist, self.columns.target, self.columns.classes, **options)
+        return predictions(dist, self.columns.outputs, self.columns.classes, **options)

@@ -23,6 +23,7 @@ def dist_of(family: str, rows: int = ROWS, outputs: int | None = None, **options
     return dist, dist.sample()
 
 
+CENSORING = m.KaplanMeier.of_censoring(torch.tensor([[0.3, torch.inf], [2.0, 2.0]]))
 # name -> (metric, family, options of the family)
 METRICS = {
     "nll": (m.NegativeLogLikelihood, "normal", {}),
@@ -65,6 +66,9 @@ METRICS = {
         {"num_classes": 3},
     ),
     "spread-skill": (m.SpreadSkill, "normal", {}),
+    "concordance": (m.Concordance, "censored", {}),
+    "brier of lifetimes": (lambda: m.CensoredBrierScore([0.5, 1.0], CENSORING), "censored", {}),
+    "crps of lifetimes": (lambda: m.CensoredCRPS(1.0, CENSORING), "censored", {}),
     "skill": (lambda: m.Skill(m.CRPS(), marginal("normal")), "normal", {}),
     "weights": (lambda: Weighted(m.CRPS()), "normal", {}),
     "weights of pit": (lambda: Weighted(m.PITHistogram()), "poisson", {}),
