@@ -120,7 +120,7 @@ class LinkedParameters:
 
     def distribution(self) -> Distribution:
         """The distribution; where the one pass applies its parameters are made when they are first asked for."""
-        if not self._is_fused or is_tracing():
+        if not (self.uses_fused_loss if is_tracing() else self._is_fused):
             return self.make()._linked_to(self)
         return self.formula.distribution_class._lazy(
             self, self.raw.shape[:-1], self.formula.event_shape
@@ -236,7 +236,7 @@ class _Computed(torch.autograd.Function):
 
 def mean_nll(value: Tensor) -> Tensor:
     """The mean () of the negatives of at least one value."""
-    if value.is_cpu and value.numel() <= CHUNK_ELEMENTS and not is_tracing():
+    if not is_tracing() and value.is_cpu and value.numel() <= CHUNK_ELEMENTS:
         mean = torch.empty((), dtype=value.dtype)
         if negative_mean(value, mean):
             return mean

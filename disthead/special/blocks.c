@@ -253,6 +253,14 @@ static PyObject *rank(PyObject *module, PyObject *const *arguments, Py_ssize_t g
     return PyBool_FromLong(fine);
 }
 
+/* Whether its numbers follow each other in memory. */
+static int is_dense(const Tensor *tensor) {
+    int64_t count = 1;
+    for (int dimension = tensor->dimensions - 1; dimension >= 0; count *= tensor->shape[dimension--])
+        if (tensor->shape[dimension] != 1 && tensor->strides[dimension] != count) return 0;
+    return 1;
+}
+
 static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     (void)module;
     if (given != 3 && given != 4) {
@@ -275,8 +283,14 @@ static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_
         factor.start = (char *)&quotient;
     }
     if (fine) {
+        Py_ssize_t total = (Py_ssize_t)tensor.shape[0];
+        if (given == 4 && is_dense(&tensor)) { /* one column */
+            total *= rows.columns;
+            rows.columns = 1;
+            rows.by_row = tensor.bits / 8;
+        }
         Py_BEGIN_ALLOW_THREADS
-        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, (Py_ssize_t)tensor.shape[0]);
+        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, total);
         Py_END_ALLOW_THREADS
     }
     return PyBool_FromLong(fine);
@@ -300,14 +314,6 @@ static PyObject *negative_mean(PyObject *module, PyObject *const *arguments, Py_
     if (values.type == 'd') *(double *)result.start = -sum / (double)rows;
     else *(float *)result.start = (float)(-sum / (double)rows);
     Py_RETURN_TRUE;
-}
-
-/* Whether its numbers follow each other in memory. */
-static int is_dense(const Tensor *tensor) {
-    int64_t count = 1;
-    for (int dimension = tensor->dimensions - 1; dimension >= 0; count *= tensor->shape[dimension--])
-        if (tensor->shape[dimension] != 1 && tensor->strides[dimension] != count) return 0;
-    return 1;
 }
 
 static PyObject *choose(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
