@@ -292,14 +292,29 @@ static int outside_support(const Likelihood *it, Py_ssize_t rows, double *y, cha
 #endif
 
 /* Targets in the unit of the distribution, (y - loc) / scale, as the nearest number of this precision and what is left of them; 0 where
-single precision does not do. */
+single precision does not do, because counts are not whole. */
 VECTORISED
 static int NAME(targets)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, REAL *y, REAL *low) {
 #if IS_SINGLE
-    double exact[BLOCK];
-    exact_targets(memory, start, rows, exact);
-    EACH_ROW { y[i] = (float)exact[i]; low[i] = (float)(exact[i] - y[i]); }
-    if (outside_float(y, rows, it->fast_least, it->fast_greatest)) return 0;
+    const char type = memory->y.type, *from = memory->y.start + start * memory->y.by_row;
+    if (!memory->loc.by_row && !memory->scale.by_row && memory->y.by_row == (type == 'f' ? 4 : 8) && type != 'q') { /* at once */
+        double loc = 0, scale = 1;
+        if (memory->loc.start != NULL) {
+            load_double(&memory->loc, start, 1, 0, &loc);
+            load_double(&memory->scale, start, 1, 0, &scale);
+        }
+        const double inverse = 1 / scale;
+#define SPLIT(given) EACH_ROW { \
+            const double exact = ((given)[i] - loc) * inverse; \
+            y[i] = (float)exact; low[i] = (float)(exact - y[i]); \
+        }
+        if (type == 'f') SPLIT((const float *)from) else SPLIT((const double *)from)
+#undef SPLIT
+    } else {
+        double exact[BLOCK];
+        exact_targets(memory, start, rows, exact);
+        EACH_ROW { y[i] = (float)exact[i]; low[i] = (float)(exact[i] - y[i]); }
+    }
     int broken = 0;
     if (it->is_whole) EACH_ROW broken |= !is_whole_float(y[i]) | (low[i] != 0);
     return !broken;
@@ -467,6 +482,7 @@ static int NAME(likelihood_of_block)(
     const int needs_grad = memory->slopes.start != NULL;
     const Py_ssize_t components = it->components;
     if (!NAME(targets)(it, memory, start, rows, y, low)) return 0;
+    if (IS_SINGLE && NAME(outside)(y, rows, it->fast_least, it->fast_greatest)) return 0;
 #if !IS_SINGLE
     char out[BLOCK];
     const int some_out = outside_support(it, rows, y, out);
