@@ -55,7 +55,9 @@ class ManyLogits(Logits):
 
 
 def class_log_prob(logits: Tensor, y: Tensor, is_mean: bool = False) -> Tensor | None:
-    """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...); the negative mean if `is_mean`.
+    """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...).
+
+    With `is_mean` it is the mean of the negatives, ().
 
     None where plain operations have to answer: for few classes, for graphs and functional
     transforms, and where one index is not that of a class, or there is not one index a row.

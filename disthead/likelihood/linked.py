@@ -244,9 +244,9 @@ def mean_nll(value: Tensor) -> Tensor:
 
 
 def _weighted(derivatives: Tensor, gradient: Tensor, divisor: int | None) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient, where possible in their own memory.
+    """Each row of the derivatives (..., P) times its incoming gradient, in place if possible.
 
-    There is one for each row, (...), or with a divisor one for all, (), which is divided by it.
+    There is one gradient for each row, (...), or with a divisor one for all, (), divided by it.
     """
     in_place = type(gradient) is Tensor and not is_tracing()  # subclasses have numbers of their own
     if in_place:
