@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -72,13 +72,20 @@ def bare(x: Tensor, y: Tensor, batch: int, epochs: int) -> float:
     return time.process_time() - start
 
 
-def fit(x: Tensor, y: Tensor, batch: int, epochs: int, family: str = "normal") -> float:
+def fit(
+    x: Tensor,
+    y: Tensor,
+    batch: int,
+    epochs: int,
+    family: str = "normal",
+    hidden_sizes: Sequence[int] = (WIDTH,),
+) -> float:
     """Seconds of `Trainer.fit` as `disthead fit` sets it up."""
     with tempfile.TemporaryDirectory() as folder, quiet():
         data = TabularDataModule.from_arrays(x, y, batch_size=batch, test_size=0)
         data.find_columns()
         data.part("train"), data.part("val")
-        module = DistributionModule(family, hidden_sizes=[WIDTH], optimizer=OPTIMIZER)
+        module = DistributionModule(family, hidden_sizes=[*hidden_sizes], optimizer=OPTIMIZER)
         callbacks = [
             ModelCheckpoint(monitor="val/nll", filename="best", save_last="link"),
             EarlyStopping(monitor="val/nll", patience=epochs),

@@ -270,6 +270,7 @@ def _without_library() -> Iterator[None]:
         mock.patch.object(blocks, "log_prob", return_value=False),
         mock.patch.object(rankings, "rank", return_value=False),
         mock.patch.object(linked, "multiply_rows", return_value=False),
+        mock.patch.object(linked, "negative_mean", return_value=False),
         mock.patch.object(classes, "choose", return_value=False),
     ):
         yield

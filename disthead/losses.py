@@ -82,10 +82,10 @@ def nll(dist: Distribution, y: Any, *, weight: Any = None, reduction: Reduction 
     tensor(0.9189)
     """
     if weight is None:
-        value = dist.log_prob(as_targets(dist, y))
-        if reduction == "mean" and value.numel():
-            return value.sum() / -value.numel()  # two operations less than minus and mean
-        return reduce(-value, None, reduction)
+        y = as_targets(dist, y)
+        if reduction == "mean" and isinstance(dist, Distribution) and dist.batch_shape.numel():
+            return dist._mean_nll(y)
+        return reduce(-dist.log_prob(y), None, reduction)
     return loss(_nll_of_rows, dist, y, weight=weight, reduction=reduction)
 
 

@@ -114,3 +114,56 @@ def test_shapes_that_would_broadcast_are_refused(outputs):
         dh.nll(normal, outputs[:, 0], weight=torch.ones(1))
     with pytest.raises(ValueError, match="reduction must be"):
         dh.nll(normal, outputs[:, 0], reduction="average")
+
+
+OF_HEADS = [
+    ("normal", {}, torch.randn),
+    ("poisson", {}, lambda *shape: torch.randint(4, shape).float()),
+    ("categorical", {"num_classes": 5}, lambda *shape: torch.randint(5, shape)),
+    ("categorical", {"num_classes": 20}, lambda *shape: torch.randint(20, shape)),
+    ("normal_mixture", {"num_components": 3}, torch.randn),
+]
+
+
+@pytest.mark.parametrize("batch_shape", [(7,), (2, 3)])
+@pytest.mark.parametrize("family, options, targets", OF_HEADS)
+def test_the_mean_of_a_fused_loss_is_that_of_its_rows(family, options, targets, batch_shape):
+    torch.manual_seed(0)
+    family = dh.get_family(family, **options)
+    raw, y = torch.randn(*batch_shape, family.width(), requires_grad=True), targets(*batch_shape)
+
+    def of_rows():
+        return -family.from_raw(raw).log_prob(y).mean()
+
+    def of_all():
+        return dh.nll(family.from_raw(raw), y)
+
+    torch.testing.assert_close(of_all(), of_rows())
+    with torch.no_grad():
+        torch.testing.assert_close(of_all(), of_rows())
+    loss, (expected,) = of_all(), torch.autograd.grad(3 * of_rows(), raw)
+    for _ in range(2):  # the second time its memory has served
+        (gradient,) = torch.autograd.grad(3 * loss, raw, retain_graph=True)
+        torch.testing.assert_close(gradient, expected)
+    double = raw.detach().double().requires_grad_()
+    answers = []
+    for values, mean in ((raw, of_all()), (double, -family.from_raw(double).log_prob(y).mean())):
+        (first,) = torch.autograd.grad(mean, values, create_graph=True)
+        answers.append(torch.autograd.grad(first.square().sum(), values)[0].double())
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-6)
+
+
+def test_a_family_with_a_log_likelihood_of_its_own_keeps_it():
+    class Halved(type(dh.get_family("normal").from_raw(torch.zeros(1, 2)))):
+        def log_prob(self, y):
+            return 0.5 * super().log_prob(y)
+
+    raw, y = torch.randn(4, 2), torch.randn(4)
+    normal = dh.get_family("normal").from_raw(raw)
+    halved = Halved._lazy(normal._linked, normal.batch_shape)
+    torch.testing.assert_close(dh.nll(halved, y), 0.5 * dh.nll(normal, y))
+
+
+def test_the_loss_of_a_distribution_of_torch():
+    normal, y = torch.distributions.Normal(torch.zeros(3), 1.0), torch.ones(3)
+    torch.testing.assert_close(dh.nll(normal, y), -normal.log_prob(y).mean())

@@ -263,6 +263,7 @@ def test_a_loss_and_its_gradient_launch_six_kernels(name, calls, monkeypatch):
 
     monkeypatch.setattr(Kernel, "__call__", launch)
     monkeypatch.setattr(linked, "multiply_rows", lambda *arguments: False)  # which is for a CPU
+    monkeypatch.setattr(linked, "CHUNK_ELEMENTS", 0)  # up to which it takes the mean, too
     family, raw, y = example(name, 8)
     raw.requires_grad_()
     formula = family.formula()

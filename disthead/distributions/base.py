@@ -15,6 +15,7 @@ from disthead.arrays import as_tensor, check_kind, class_indices
 
 __all__ = [
     "CLASSES",
+    "FUSED",
     "KINDS",
     "Distribution",
     "Kind",
@@ -193,6 +194,10 @@ class LazyParameters(Protocol):
         """log_prob with its gradient in one pass; only where `uses_fused_loss`."""
         ...
 
+    def mean_nll(self, y: Tensor) -> Tensor:
+        """The mean of -log_prob(y) over at least one row; only where `uses_fused_loss`."""
+        ...
+
     def affine(self, loc: Tensor, scale: Tensor) -> "LazyParameters":
         """Those of the distribution of loc + scale * y, where that has the same class."""
         ...
@@ -223,15 +228,23 @@ def with_fused_loss(log_prob: Callable) -> Callable:
 
     @functools.wraps(log_prob)
     def answer(self: "Distribution", y: Tensor) -> Tensor:
-        linked = self._linked
-        if linked is None or not linked.uses_fused_loss or y.requires_grad or type(y) is not Tensor:
-            return log_prob(self, y)
-        shape = self._batch_shape + self._event_shape
-        if y.shape != shape and not _expands(y.shape, shape):
-            return log_prob(self, y)
-        return linked.log_prob(y)
+        linked = _fused_loss(self, y)
+        return log_prob(self, y) if linked is None else linked.log_prob(y)
 
+    setattr(answer, FUSED, True)
     return answer
+
+
+FUSED = "has_fused_loss"  # an attribute of such a method, which decorators around it keep
+
+
+def _fused_loss(dist: "Distribution", y: Tensor) -> LazyParameters | None:
+    """What answers for these targets by the fused loss; None where it does not apply."""
+    linked = dist._linked
+    if linked is None or not linked.uses_fused_loss or y.requires_grad or type(y) is not Tensor:
+        return None
+    shape = dist._batch_shape + dist._event_shape
+    return linked if y.shape == shape or _expands(y.shape, shape) else None
 
 
 def _expands(shape: Size, other: Size) -> bool:
@@ -394,6 +407,15 @@ class Distribution(TorchDistribution):
             )
             return indices.to(self.device)
         return as_tensor(values, name, dtype=self.dtype, device=self.device)
+
+    def _mean_nll(self, y: Tensor) -> Tensor:
+        """The mean of -log_prob(y) over at least one row, in one operation by the fused loss."""
+        if hasattr(type(self).log_prob, FUSED):
+            linked = _fused_loss(self, y)
+            if linked is not None and y.shape == self._batch_shape + self._event_shape:
+                return linked.mean_nll(y)
+        value = self.log_prob(y)
+        return value.sum() / -value.numel()
 
     def with_class_labels(self, labels: "Sequence | None") -> Self:
         """The same distribution, whose targets may also be labels of the classes.

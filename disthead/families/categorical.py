@@ -7,7 +7,13 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import as_integer, exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, with_fused_loss
+from disthead.distributions.base import (
+    FUSED,
+    MOST_OUTCOMES,
+    Distribution,
+    tensors,
+    with_fused_loss,
+)
 from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
 from disthead.families.family import Family
@@ -138,6 +144,14 @@ class Categorical(Distribution):
                 return self._plain_log_prob(y)
             y = index
         return self._hard_log_prob(y)
+
+    setattr(log_prob, FUSED, True)
+
+    def _mean_nll(self, y: Tensor) -> Tensor:
+        if y.dtype != torch.float64:
+            return super()._mean_nll(y)
+        value = self.log_prob(y)
+        return value.sum() / -value.numel()
 
     def _soft_log_prob(self, y: Tensor) -> Tensor:
         logits, normalizer = self._with_normalizer()

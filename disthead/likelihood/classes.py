@@ -12,7 +12,7 @@ from torch import Tensor
 from disthead.distributions.base import Distribution
 from disthead.likelihood.chunks import CHUNK_ELEMENTS, map_chunks
 from disthead.likelihood.formula import Formula
-from disthead.likelihood.linked import LinkedParameters, with_derivatives
+from disthead.likelihood.linked import LinkedParameters, mean_nll, with_derivatives
 from disthead.likelihood.projection import Projection, are_many
 from disthead.special.blocks import choose
 from disthead.special.eager import is_on_host, is_tracing, materialise
@@ -46,16 +46,19 @@ class ManyLogits(Logits):
     def has_fused_loss(self) -> bool:
         return self.raw.dtype != torch.float64 and super().has_fused_loss
 
-    def log_prob(self, y: Tensor) -> Tensor:
-        value = class_log_prob(self.raw.float(), y)
+    def _differentiable(self, y: Tensor, is_mean: bool) -> Tensor:
+        value = class_log_prob(self.raw.float(), y, is_mean)
         if value is not None:
             return value
         dist: Any = self.make()
-        return dist._plain_log_prob(y)
+        value = dist._plain_log_prob(y)
+        return mean_nll(value) if is_mean else value
 
 
-def class_log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
+def class_log_prob(logits: Tensor, y: Tensor, is_mean: bool = False) -> Tensor | None:
     """logits[y] - log sum_k exp(logits_k) of logits (..., K) and class indices y (...).
+
+    With `is_mean` it is the mean of the negatives, ().
 
     None where plain operations have to answer: for few classes, for graphs and functional
     transforms, and where one index is not that of a class, or there is not one index a row.
@@ -71,16 +74,19 @@ def class_log_prob(logits: Tensor, y: Tensor) -> Tensor | None:
     ):
         return None
     if logits.ndim > 2:
-        value = class_log_prob(logits.flatten(0, -2), y.flatten())
-        return None if value is None else value.reshape(y.shape)
+        value = class_log_prob(logits.flatten(0, -2), y.flatten(), is_mean)
+        return value if value is None or is_mean else value.reshape(y.shape)
     if y.is_floating_point() and not (y == y.floor()).all():
         return None
     index = materialise(y).long()
     needs_grad = logits.requires_grad and torch.is_grad_enabled()
     result = _value_and_grad(logits, index, needs_grad)
-    if result is None or not needs_grad:
-        return None if result is None else result[0]
-    return with_derivatives(logits, index, *result, _value_and_grad, _plain_log_prob)
+    if result is None:
+        return None
+    if needs_grad:
+        return with_derivatives(logits, index, *result, _value_and_grad, _plain_log_prob, is_mean)
+    value, _ = result
+    return mean_nll(value) if is_mean else value
 
 
 def _plain_log_prob(logits: Tensor, index: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from disthead.distributions.base import Distribution
+from disthead.likelihood.chunks import CHUNK_ELEMENTS
 from disthead.likelihood.formula import Formula
 from disthead.likelihood.fused import fused_log_prob
-from disthead.special.blocks import multiply_rows
+from disthead.special.blocks import multiply_rows, negative_mean
 from disthead.special.eager import WITH_MEMORY, is_tracing, materialise
 from disthead.special.fast import Positive
 
-__all__ = ["LinkedParameters", "with_derivatives"]
+__all__ = ["LinkedParameters", "mean_nll", "with_derivatives"]
 
 _SINGLE = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -119,7 +120,7 @@ class LinkedParameters:
 
     def distribution(self) -> Distribution:
         """The distribution, with lazy parameters where the fused loss applies."""
-        if not self._is_fused or is_tracing():
+        if not (self.uses_fused_loss if is_tracing() else self._is_fused):
             return self.make()._linked_to(self)
         return self.formula.distribution_class._lazy(
             self, self.raw.shape[:-1], self.formula.event_shape
@@ -130,14 +131,23 @@ class LinkedParameters:
 
         Targets can be expanded to shape (..., *event_shape).
         """
+        return self._differentiable(y, False)
+
+    def mean_nll(self, y: Tensor) -> Tensor:
+        """The mean of -log_prob(y) over at least one row, a single operation for autograd."""
+        return self._differentiable(y, True)
+
+    def _differentiable(self, y: Tensor, is_mean: bool) -> Tensor:
+        raw = self.raw
         if torch.compiler.is_compiling():
-            return _Computed.apply(self.raw, *self.value_and_grad(self.raw, y, True))
-        if not (self.raw.requires_grad and torch.is_grad_enabled()):
-            return self.value_and_grad(self.raw, y, False)[0]
-        value, derivatives = self.value_and_grad(self.raw, y, True)
-        return with_derivatives(
-            self.raw, y, value, derivatives, self.value_and_grad, self._plain_log_prob
-        )
+            value = _Computed.apply(raw, *self.value_and_grad(raw, y, True))
+        elif raw.requires_grad and torch.is_grad_enabled():
+            result = self.value_and_grad(raw, y, True)
+            functions = self.value_and_grad, self._plain_log_prob
+            return with_derivatives(raw, y, *result, *functions, is_mean)
+        else:
+            value, _ = self.value_and_grad(raw, y, False)
+        return mean_nll(value) if is_mean else value
 
     def _plain_log_prob(self, raw: Tensor, y: Tensor) -> Tensor:
         return replace(self, raw=raw).make().log_prob(y)
@@ -167,6 +177,7 @@ def with_derivatives(
     derivatives: Tensor | None,
     value_and_grad: Callable[[Tensor, Tensor, bool], tuple | None],
     log_prob: Callable[[Tensor, Tensor], Tensor],
+    is_mean: bool = False,
 ) -> Tensor:
     """Log-likelihoods for autograd, whose derivatives are known; not for traces.
 
@@ -178,18 +189,22 @@ def with_derivatives(
         value_and_grad: computes both again from `raw` and `y`, for a second gradient; its last
             argument is `needs_grad`.
         log_prob: log-likelihoods by operations that can be differentiated again.
+        is_mean: whether the answer is the mean of the negative log-likelihoods, ().
     """
     # What `Function.apply` asks for functional transforms would be asked in vain. Each argument of
     # it takes time.
-    known = (y, value, derivatives, (value_and_grad, log_prob))
+    known = (y, value, derivatives, (value_and_grad, log_prob), is_mean)
     return super(torch.autograd.Function, _WithDerivatives).apply(raw, known)
 
 
 class _WithDerivatives(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, raw: Tensor, known: tuple) -> Tensor:
-        y, value, ctx.derivatives, ctx.functions = known
+        y, value, ctx.derivatives, ctx.functions, is_mean = known
         ctx.save_for_backward(raw, y.clone() if y.is_inference() else y)
+        ctx.divisor = -value.numel() if is_mean else None
+        if is_mean:
+            return mean_nll(value)
         return value.clone() if value._is_view() else value  # which nobody could change in place
 
     @staticmethod
@@ -200,12 +215,14 @@ class _WithDerivatives(torch.autograd.Function):
             raw, y = ctx.saved_tensors
             with torch.enable_grad():
                 value = log_prob(raw, y)
+            if ctx.divisor is not None:
+                gradient = (gradient / ctx.divisor).expand(value.shape)
             return torch.autograd.grad(value, raw, gradient, create_graph=again)[0], None
         derivatives, ctx.derivatives = ctx.derivatives, None
         if derivatives is None:  # a second time: its memory was used for the first answer
             derivatives = value_and_grad(*ctx.saved_tensors, True)[1]
         # which autograd casts, if raw outputs are in half precision
-        return _weighted(derivatives, gradient), None
+        return _weighted(derivatives, gradient, ctx.divisor), None
 
 
 class _Computed(torch.autograd.Function):
@@ -223,17 +240,34 @@ class _Computed(torch.autograd.Function):
         return (derivatives * gradient.unsqueeze(-1)).to(ctx.dtype), None, None
 
 
-def _weighted(derivatives: Tensor, gradient: Tensor) -> Tensor:
-    """Each row of the derivatives (..., P) times its incoming gradient (...).
+def mean_nll(value: Tensor) -> Tensor:
+    """The mean () of the negatives of at least one value."""
+    if not is_tracing() and value.is_cpu and value.numel() <= CHUNK_ELEMENTS:
+        mean = torch.empty((), dtype=value.dtype)
+        if negative_mean(value, mean):
+            return mean
+    return value.sum() / -value.numel()
 
-    The product takes the memory of the derivatives where it can.
+
+def _weighted(derivatives: Tensor, gradient: Tensor, divisor: int | None) -> Tensor:
+    """Each row of the derivatives (..., P) times its incoming gradient.
+
+    There is one gradient for each row, (...), or with a divisor one for all, (), which is divided
+    by it. The product takes the memory of the derivatives where it can.
     """
-    if type(gradient) is Tensor and not is_tracing():  # subclasses have numbers of their own
+    in_place = type(gradient) is Tensor and not is_tracing()  # subclasses have numbers of their own
+    if in_place:
         if gradient.dtype != derivatives.dtype:  # of targets in double precision
             gradient = gradient.to(derivatives.dtype)
-        if multiply_rows(derivatives, materialise(gradient)):
+        if divisor is None:
+            fits = multiply_rows(derivatives, materialise(gradient))
+        else:  # torch has more threads for many
+            few = derivatives.numel() <= CHUNK_ELEMENTS
+            fits = few and multiply_rows(derivatives, materialise(gradient), divisor)
+        if fits:
             return derivatives
-        # a batch of gradients does not fit into their memory
-        with contextlib.suppress(RuntimeError):
-            return derivatives.mul_(gradient.unsqueeze(-1))
-    return derivatives * gradient.unsqueeze(-1)
+    factor = gradient.unsqueeze(-1) if divisor is None else gradient / divisor
+    if in_place:
+        with contextlib.suppress(RuntimeError):  # a batch of gradients does not fit there
+            return derivatives.mul_(factor)
+    return derivatives * factor

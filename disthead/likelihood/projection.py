@@ -141,6 +141,11 @@ class Projection:
     def log_prob(self, y: Tensor) -> Tensor:
         return self.log_prob_and_normalizer(y)[0]
 
+    def mean_nll(self, y: Tensor) -> Tensor:
+        """The mean of -log_prob(y) over at least one row."""
+        value = self.log_prob(y)
+        return value.sum() / -value.numel()
+
     def log_prob_and_normalizer(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The log-probability of each class index, and logsumexp of the logits, both (...)."""
         self.check_unchanged()

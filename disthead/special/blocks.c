@@ -253,33 +253,67 @@ static PyObject *rank(PyObject *module, PyObject *const *arguments, Py_ssize_t g
     return PyBool_FromLong(fine);
 }
 
-static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
-    (void)module;
-    if (given != 3) {
-        PyErr_SetString(PyExc_TypeError, "multiply_rows(exchange, tensor, factors) takes 3 arguments");
-        return NULL;
-    }
-    const Exchange *exchange = exchange_of(arguments[0]);
-    if (exchange == NULL) return NULL;
-    Tensor tensor, factors;
-    Memory rows, factor;
-    const int fine = described(exchange, arguments[1], &tensor, &rows) && described(exchange, arguments[2], &factors, &factor)
-        && rows.type == factor.type && rows.type != 'q' && tensor.dimensions == 2 && factors.dimensions == 1
-        && factors.shape[0] == tensor.shape[0];
-    if (fine) {
-        Py_BEGIN_ALLOW_THREADS
-        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, (Py_ssize_t)tensor.shape[0]);
-        Py_END_ALLOW_THREADS
-    }
-    return PyBool_FromLong(fine);
-}
-
 /* Whether its numbers follow each other in memory. */
 static int is_dense(const Tensor *tensor) {
     int64_t count = 1;
     for (int dimension = tensor->dimensions - 1; dimension >= 0; count *= tensor->shape[dimension--])
         if (tensor->shape[dimension] != 1 && tensor->strides[dimension] != count) return 0;
     return 1;
+}
+
+static PyObject *multiply_rows(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    (void)module;
+    if (given != 3 && given != 4) {
+        PyErr_SetString(PyExc_TypeError, "multiply_rows(exchange, tensor, factors, divisor) takes 3 or 4 arguments");
+        return NULL;
+    }
+    const Exchange *exchange = exchange_of(arguments[0]);
+    if (exchange == NULL) return NULL;
+    const double divisor = given == 4 ? PyFloat_AsDouble(arguments[3]) : 1;
+    if (PyErr_Occurred()) return NULL;
+    Tensor tensor, factors;
+    Memory rows, factor;
+    const int fine = described(exchange, arguments[1], &tensor, &rows) && described(exchange, arguments[2], &factors, &factor)
+        && rows.type == factor.type && rows.type != 'q' && tensor.dimensions == 2
+        && (given == 4 ? factor.is_number : fits(&factors, &factor, tensor.shape[0], 1));
+    union { float single; double wide; } quotient;
+    if (fine && given == 4) {
+        if (rows.type == 'd') quotient.wide = *(const double *)factor.start / divisor;
+        else quotient.single = *(const float *)factor.start / (float)divisor;
+        factor.start = (char *)&quotient;
+    }
+    if (fine) {
+        Py_ssize_t total = (Py_ssize_t)tensor.shape[0];
+        if (given == 4 && is_dense(&tensor)) { /* one column */
+            total *= rows.columns;
+            rows.columns = 1;
+            rows.by_row = tensor.bits / 8;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        (rows.type == 'd' ? multiply_rows_double : multiply_rows_float)(&rows, &factor, total);
+        Py_END_ALLOW_THREADS
+    }
+    return PyBool_FromLong(fine);
+}
+
+static PyObject *negative_mean(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    (void)module;
+    if (given != 3) {
+        PyErr_SetString(PyExc_TypeError, "negative_mean(exchange, values, result) takes 3 arguments");
+        return NULL;
+    }
+    const Exchange *exchange = exchange_of(arguments[0]);
+    if (exchange == NULL) return NULL;
+    Tensor tensors[2];
+    Memory values, result;
+    const int fine = described(exchange, arguments[1], &tensors[0], &values) && described(exchange, arguments[2], &tensors[1], &result)
+        && result.is_number && values.type == result.type && values.type != 'q' && tensors[0].dimensions == 1;
+    if (!fine) Py_RETURN_FALSE;
+    const int64_t rows = tensors[0].shape[0];
+    const double sum = (values.type == 'd' ? sum_double : sum_float)(&values, (Py_ssize_t)rows);
+    if (values.type == 'd') *(double *)result.start = -sum / (double)rows;
+    else *(float *)result.start = (float)(-sum / (double)rows);
+    Py_RETURN_TRUE;
 }
 
 static PyObject *choose(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
@@ -336,7 +370,10 @@ static PyMethodDef methods[] = {
     {"rank", (PyCFunction)(void (*)(void))rank, METH_FASTCALL,
      "rank(exchange, start, stop, scores, orders, value, slopes): the same of whole rankings; False also where scores are too far apart."},
     {"multiply_rows", (PyCFunction)(void (*)(void))multiply_rows, METH_FASTCALL,
-     "multiply_rows(exchange, tensor, factors): each row of (rows, columns) times its factor, in place; False for other shapes or types."},
+     "multiply_rows(exchange, tensor, factors, divisor): each row of (rows, columns) times its factor, in place, or all times one factor (), "
+     "which is divided first; False for other shapes or types."},
+    {"negative_mean", (PyCFunction)(void (*)(void))negative_mean, METH_FASTCALL,
+     "negative_mean(exchange, values, result): less the mean of (rows,), into a number of their type; False for other shapes or types."},
     {"choose", (PyCFunction)(void (*)(void))choose, METH_FASTCALL,
      "choose(exchange, start, stop, logits, index, value, slopes): log-probabilities of classes and, if asked for, 1{k = class} - p_k, of "
      "rows from start to stop; False for a logit or an index that is none."},

@@ -24,6 +24,7 @@ __all__ = [
     "choose",
     "log_prob",
     "multiply_rows",
+    "negative_mean",
     "rank",
 ]
 
@@ -59,8 +60,13 @@ log_prob = _function("log_prob")
 # (rows, K); False also for scores that are too far apart.
 rank = _function("rank")
 
-# multiply_rows(tensor, factors): each row of (rows, columns) times its factor, in place.
+# multiply_rows(tensor, factors): each row of (rows, columns) times its factor, in place;
+# multiply_rows(tensor, factor, divisor): all of them times factor () / divisor.
 multiply_rows = _function("multiply_rows")
+
+# negative_mean(values, result): less the mean of values (rows,), summed in double precision, into
+# ().
+negative_mean = _function("negative_mean")
 
 # choose(start, stop, logits, index, value, slopes): log p_k (rows,) of the classes k with these
 # indices (rows,) and, where slopes are given, 1{j = k} - p_j (rows, K), for logits (rows, K), all

@@ -66,6 +66,17 @@ INLINE REAL NAME(ordinary_log1p_)(REAL x) {
     return NAME(log_of)(sum, 0, 1, x - (sum - 1));
 }
 
+#if IS_SINGLE
+/* log(1 + x) for x from 0 to 1, to 3e-8. */
+INLINE float log1p_of_share(float x) {
+    const float square = x * x;
+    const float even = -0.4999993145465851f + square * (-0.24958588182926178f + square * (-0.15355396270751953f
+        + square * (-0.057664453983306885f + square * -0.0033184734638780355f)));
+    const float odd = 0.33330512046813965f + square * (0.19695401191711426f + square * (0.10680556297302246f + square * 0.020204588770866394f));
+    return x + square * (even + x * odd);
+}
+#endif
+
 INLINE REAL NAME(log1p_)(REAL x) { return NAME(with_ends)(1 + x, NAME(ordinary_log1p_)(x)); }
 
 /* Quarter turns are taken away in three parts, in double precision: for |x| up to 1e6. */

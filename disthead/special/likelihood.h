@@ -20,6 +20,15 @@ INLINE NAME(Number) NAME(number_of)(int kind, REAL raw, REAL second, REAL lower,
         one.slope = divisor;
         return one;
     }
+#if IS_SINGLE
+    if (kind == SOFTPLUS) { /* max(0, x) + log(1 + exp(-|x|)) */
+        const float size = fabsf(raw), share = ordinary_exp__float(size > most ? -most : -size);
+        one.value = (raw < 0 ? 0 : raw) + log1p_of_share(share) + lower;
+        one.slope = (raw < 0 ? share : 1) / ((1 + share) * one.value);
+        if (needs_log) one.log = ordinary_log__float(one.value);
+        return one;
+    }
+#endif
     const int is_great = !(raw <= bound); /* or no number */
     REAL bounded = is_great ? bound : raw;
     bounded = bounded < -most ? -most : bounded;
@@ -283,14 +292,29 @@ static int outside_support(const Likelihood *it, Py_ssize_t rows, double *y, cha
 #endif
 
 /* Targets in the unit of the distribution, (y - loc) / scale, as the nearest number of this precision and what is left of them; 0 where
-single precision does not do. */
+single precision does not do, because counts are not whole. */
 VECTORISED
 static int NAME(targets)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, REAL *y, REAL *low) {
 #if IS_SINGLE
-    double exact[BLOCK];
-    exact_targets(memory, start, rows, exact);
-    EACH_ROW { y[i] = (float)exact[i]; low[i] = (float)(exact[i] - y[i]); }
-    if (outside_float(y, rows, it->fast_least, it->fast_greatest)) return 0;
+    const char type = memory->y.type, *from = memory->y.start + start * memory->y.by_row;
+    if (!memory->loc.by_row && !memory->scale.by_row && memory->y.by_row == (type == 'f' ? 4 : 8) && type != 'q') { /* at once */
+        double loc = 0, scale = 1;
+        if (memory->loc.start != NULL) {
+            load_double(&memory->loc, start, 1, 0, &loc);
+            load_double(&memory->scale, start, 1, 0, &scale);
+        }
+        const double inverse = 1 / scale;
+#define SPLIT(given) EACH_ROW { \
+            const double exact = ((given)[i] - loc) * inverse; \
+            y[i] = (float)exact; low[i] = (float)(exact - y[i]); \
+        }
+        if (type == 'f') SPLIT((const float *)from) else SPLIT((const double *)from)
+#undef SPLIT
+    } else {
+        double exact[BLOCK];
+        exact_targets(memory, start, rows, exact);
+        EACH_ROW { y[i] = (float)exact[i]; low[i] = (float)(exact[i] - y[i]); }
+    }
     int broken = 0;
     if (it->is_whole) EACH_ROW broken |= !is_whole_float(y[i]) | (low[i] != 0);
     return !broken;
@@ -325,10 +349,13 @@ static int NAME(linked)(const Link *link, const Memory *raw, Py_ssize_t start, P
     case 2 * GIVEN + 1: LINKED(GIVEN, 1);
     case 2 * EXPONENTIAL: LINKED(EXPONENTIAL, 0);
     case 2 * EXPONENTIAL + 1: LINKED(EXPONENTIAL, 1);
-    case 2 * SOFTPLUS: case 2 * SOFTPLUS + 1: { /* `number_of` in steps, of which compilers make vectors in either precision */
+#if IS_SINGLE
+    case 2 * SOFTPLUS: LINKED(SOFTPLUS, 0);
+    case 2 * SOFTPLUS + 1: LINKED(SOFTPLUS, 1);
+#else
+    case 2 * SOFTPLUS: case 2 * SOFTPLUS + 1: { /* `number_of` in steps, of which compilers make vectors in double precision, too */
         REAL odds[BLOCK], known[BLOCK];
-        const REAL most = IS_SINGLE ? 80 : 700;
-        EACH_ROW { log[i] = value[i]; odds[i] = NAME(exp_)(value[i] > 40 ? 40 : value[i] < -most ? -most : value[i]); }
+        EACH_ROW { log[i] = value[i]; odds[i] = NAME(exp_)(value[i] > 40 ? 40 : value[i] < -700 ? -700 : value[i]); }
         EACH_ROW known[i] = NAME(ordinary_log1p_)(odds[i]);
         EACH_ROW value[i] = (log[i] <= 40 ? known[i] : log[i]) + lower;
         EACH_ROW any |= NAME(not_within)(value[i], range, 0);
@@ -339,6 +366,7 @@ static int NAME(linked)(const Link *link, const Memory *raw, Py_ssize_t start, P
         else EACH_ROW log[i] = known[i];
         break;
     }
+#endif
     default: LINKED(DIRECTION, 0);
     }
 #undef LINKED
@@ -386,13 +414,13 @@ static int NAME(of_component)(const Likelihood *it, const Memories *memory, Py_s
     return count;
 }
 
-/* log sum_k exp(x_k) = top + rest of columns x_k that follow each other, which become the shares exp(x_k - top - rest). */
+/* log sum_k exp(x_k) = top + rest of columns x_k that follow each other, which may become the shares exp(x_k - top - rest). */
 VECTORISED
-static void NAME(log_sum_exp)(REAL (*x)[BLOCK], Py_ssize_t columns, Py_ssize_t rows, REAL *top, REAL *rest) {
+static void NAME(log_sum_exp)(REAL (*x)[BLOCK], Py_ssize_t columns, Py_ssize_t rows, REAL *top, REAL *rest, int needs_shares) {
     EACH_ROW { top[i] = -LARGEST; rest[i] = 0; } /* where all are -inf, so is the sum */
     for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW top[i] = NAME(maximum_)(x[k][i], top[i]);
     for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW { x[k][i] = NAME(exp_)(x[k][i] - top[i]); rest[i] += x[k][i]; }
-    for (Py_ssize_t k = 0; k < columns; k++) EACH_ROW x[k][i] /= rest[i];
+    for (Py_ssize_t k = 0; needs_shares && k < columns; k++) EACH_ROW x[k][i] /= rest[i];
     EACH_ROW rest[i] = NAME(log_)(rest[i]);
 }
 
@@ -402,21 +430,21 @@ static int NAME(of_mixture)(const Likelihood *it, const Memories *memory, Py_ssi
     const REAL *y, const REAL *low, NAME(Parameter) *parameters, REAL (*slopes)[BLOCK], REAL *value, int needs_grad) {
     const Py_ssize_t components = it->components;
     REAL (*weight)[BLOCK] = space, (*joint)[BLOCK] = weight + components, (*by_raw)[BLOCK] = joint + components;
-    REAL top[BLOCK], rest[BLOCK], logit[BLOCK], *columns[2 * MOST_PARAMETERS] = {NULL};
+    REAL top[BLOCK], rest[BLOCK], *columns[2 * MOST_PARAMETERS] = {NULL};
     int count = 0;
     for (Py_ssize_t k = 0; k < components; k++) {
-        NAME(load)(&memory->raw, start, rows, k, weight[k]);
-        if (IS_SINGLE && NAME(is_infinite)(weight[k], rows)) return -1;
+        NAME(load)(&memory->raw, start, rows, k, joint[k]);
+        if (IS_SINGLE && NAME(is_infinite)(joint[k], rows)) return -1;
+        memcpy(weight[k], joint[k], sizeof *weight);
     }
-    NAME(log_sum_exp)(weight, components, rows, top, rest);
+    NAME(log_sum_exp)(weight, components, rows, top, rest, needs_grad);
     for (Py_ssize_t k = 0; k < components; k++) {
-        count = NAME(of_component)(it, memory, start, rows, k, y, low, parameters, slopes, joint[k], columns, needs_grad);
+        count = NAME(of_component)(it, memory, start, rows, k, y, low, parameters, slopes, value, columns, needs_grad);
         if (count < 0) return -1;
         for (int column = 0; column < count; column++) memcpy(by_raw[k * count + column], columns[column], sizeof *by_raw);
-        NAME(load)(&memory->raw, start, rows, k, logit);
-        EACH_ROW joint[k][i] += logit[i] - top[i] - rest[i];
+        EACH_ROW joint[k][i] = value[i] + (joint[k][i] - top[i] - rest[i]);
     }
-    NAME(log_sum_exp)(joint, components, rows, top, rest);
+    NAME(log_sum_exp)(joint, components, rows, top, rest, needs_grad);
     EACH_ROW value[i] = top[i] + rest[i];
     if (IS_SINGLE && NAME(is_infinite)(value, rows)) return -1;
     for (Py_ssize_t k = 0; needs_grad && k < components; k++) {
@@ -431,17 +459,17 @@ static int NAME(of_mixture)(const Likelihood *it, const Memories *memory, Py_ssi
 
 /* Few classes, along columns. */
 VECTORISED
-static int NAME(of_classes)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, void *space, const REAL *y, REAL *value) {
+static int NAME(of_classes)(const Likelihood *it, const Memories *memory, Py_ssize_t start, Py_ssize_t rows, void *space, const REAL *y, REAL *value, int needs_grad) {
     REAL (*logit)[BLOCK] = space, top[BLOCK], rest[BLOCK];
     EACH_ROW value[i] = 0;
     for (Py_ssize_t k = 0; k < it->components; k++) {
         NAME(load)(&memory->raw, start, rows, k, logit[k]);
         EACH_ROW value[i] = y[i] == k ? logit[k][i] : value[i];
     }
-    NAME(log_sum_exp)(logit, it->components, rows, top, rest);
+    NAME(log_sum_exp)(logit, it->components, rows, top, rest, needs_grad);
     EACH_ROW value[i] = value[i] - top[i] - rest[i];
     if (IS_SINGLE && NAME(is_infinite)(value, rows)) return -1;
-    for (Py_ssize_t k = 0; k < it->components; k++) EACH_ROW logit[k][i] = (y[i] == k) - logit[k][i];
+    for (Py_ssize_t k = 0; needs_grad && k < it->components; k++) EACH_ROW logit[k][i] = (y[i] == k) - logit[k][i];
     return 0;
 }
 
@@ -454,12 +482,13 @@ static int NAME(likelihood_of_block)(
     const int needs_grad = memory->slopes.start != NULL;
     const Py_ssize_t components = it->components;
     if (!NAME(targets)(it, memory, start, rows, y, low)) return 0;
+    if (IS_SINGLE && NAME(outside)(y, rows, it->fast_least, it->fast_greatest)) return 0;
 #if !IS_SINGLE
     char out[BLOCK];
     const int some_out = outside_support(it, rows, y, out);
 #endif
     int count;
-    if (it->kind == CLASSES) count = NAME(of_classes)(it, memory, start, rows, space, y, value);
+    if (it->kind == CLASSES) count = NAME(of_classes)(it, memory, start, rows, space, y, value, needs_grad);
     else if (components) count = NAME(of_mixture)(it, memory, start, rows, space, y, low, parameters, slopes, value, needs_grad);
     else count = NAME(of_component)(it, memory, start, rows, 0, y, low, parameters, slopes, value, columns, needs_grad);
     if (count < 0) return 0;

@@ -31,6 +31,17 @@ static void NAME(multiply_rows)(const Memory *tensor, const Memory *factors, Py_
     }
 }
 
+/* In double precision. */
+VECTORISED
+static double NAME(sum)(const Memory *values, Py_ssize_t rows) {
+    double sum = 0;
+    if (values->by_row == sizeof(REAL)) {
+        const REAL *value = (const REAL *)values->start;
+        REDUCED("omp simd reduction(+ : sum)") for (Py_ssize_t i = 0; i < rows; i++) sum += value[i];
+    } else for (Py_ssize_t i = 0; i < rows; i++) sum += *(const REAL *)(values->start + i * values->by_row);
+    return sum;
+}
+
 /* The log-probability of one class in each row of logits, and slopes 1{k = class} - p_k where they are wanted. `shares` has room for a
 block of rows, which are filled up to whole vectors: what is left over of one costs more than all the rest.
 0 where a logit is not a number, the greatest of a row is infinite, or an index is not that of a class. */

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from disthead.special.blocks import AVAILABLE, choose, multiply_rows
+from disthead.special.blocks import AVAILABLE, choose, multiply_rows, negative_mean
 
 needs_library = pytest.mark.skipif(not AVAILABLE, reason="needs the library in C")
 
@@ -30,6 +30,29 @@ def test_rows_times_their_factors(columns, dtype):
             expected = table * factor[:, None]
             assert multiply_rows(table, factor)
             torch.testing.assert_close(table, expected, rtol=0, atol=0)
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_rows_times_one_quotient(dtype):
+    factor = torch.tensor(1.7, dtype=dtype)
+    for table in (torch.randn(700, 3, dtype=dtype), torch.randn(3, 700, dtype=dtype).t()):
+        expected = table * (factor / -700)
+        assert multiply_rows(table, factor, -700)
+        torch.testing.assert_close(table, expected, rtol=0, atol=0)
+    assert not multiply_rows(table, factor.expand(700), -700)
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_less_the_mean_of_values(dtype):
+    mean = torch.empty((), dtype=dtype)
+    for values in (torch.randn(701, dtype=dtype), torch.randn(1402, dtype=dtype)[::2]):
+        assert negative_mean(values, mean)
+        torch.testing.assert_close(mean, -values.mean())
+    assert not negative_mean(values, mean.half())
+    assert not negative_mean(values, mean[None])
+    assert not negative_mean(values[:, None], mean)
 
 
 @needs_library
