@@ -114,7 +114,8 @@ def unconditional_fit(
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
-                return {name: _inside(raw, links[name]) for name, raw in fitted.items()}
+                inside = {name: _inside(raw, links[name]) for name, raw in fitted.items()}
+                return family.away_from_ends(inside, links)
     return start
 
 

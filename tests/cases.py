@@ -65,6 +65,8 @@ from tests.truth import (
     sum_over_counts,
     tensor_softplus,
     triangle,
+    truncated_normal_cdf,
+    truncated_normal_log_prob,
     von_mises_cdf,
     von_mises_entropy,
     von_mises_log_prob,
@@ -837,16 +839,49 @@ AFFINE = [
 ]
 AFFINE_COUNTS = [Case("affine poisson", "poisson", [2.1], units=(-1.0, 0.3), kind="count")]
 
-ON_A_LINE = CONTINUOUS + MIXTURES + AFFINE
-ALL_COUNTS = COUNTS + AFFINE_COUNTS
+WRAPPERS = [
+    Case(
+        "truncated",
+        "truncated",
+        [0.3, -0.4],
+        {"lower": 0.0},
+        outside=[-0.5],
+        links="loc identity, scale softplus",
+        scipy=lambda loc, scale: st.truncnorm(-loc / scale, np.inf, loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, -1.0, 0.0, 0.3, 50.0), (-1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale: [0, 1e-3, *(abs(y) for y in around(loc, scale)[:5])],
+            log_prob=truncated_normal_log_prob,
+            cdf=truncated_normal_cdf,
+            limits=(0, math.inf),
+        ),
+    ),
+]
+COUNT_WRAPPERS = [
+    Case(
+        "truncated poisson",
+        "truncated",
+        [0.4],
+        {"base": "poisson", "lower": 1, "upper": 6},
+        kind="count",
+        outside=[0.0, 7.0, 1.5],
+        links="rate softplus",
+    ),
+]
+
+ON_A_LINE = CONTINUOUS + MIXTURES + WRAPPERS + AFFINE
+ALL_COUNTS = COUNTS + COUNT_WRAPPERS + AFFINE_COUNTS
 ORDERED = ON_A_LINE + CIRCULAR + ALL_COUNTS
 # What a head makes, and everything.
 CASES = (
     CONTINUOUS
     + MIXTURES
+    + WRAPPERS
     + CIRCULAR
     + CIRCULAR_MIXTURES
     + COUNTS
+    + COUNT_WRAPPERS
     + CLASSES
     + VECTORS
     + RANKINGS
@@ -856,7 +891,11 @@ EVERYTHING = CASES + AFFINE + AFFINE_COUNTS
 
 NAMED = {case.name: case for case in EVERYTHING}
 # The plain row of each family of one number, and all truths at 50 digits.
-ONE_EACH = [case for case in CONTINUOUS + MIXTURES + CIRCULAR + COUNTS if case.name == case.family]
+ONE_EACH = [
+    case
+    for case in CONTINUOUS + MIXTURES + WRAPPERS + CIRCULAR + COUNTS + COUNT_WRAPPERS
+    if case.name == case.family
+]
 TRUTHS = [
     replace(
         case.truth,

@@ -124,6 +124,15 @@ def normal_crps(loc, scale, y):
     return normal_distance(y - loc, scale) - normal_distance(0, mp.sqrt(2) * scale) / 2
 
 
+def truncated_normal_log_prob(loc, scale, y):
+    """Of y >= 0."""
+    return normal_log_prob(loc, scale, y) - mp.log(normal_cdf(0, scale, loc))
+
+
+def truncated_normal_cdf(loc, scale, y):
+    return 1 - normal_cdf(0, scale, loc - y) / normal_cdf(0, scale, loc)
+
+
 def laplace_cdf(loc, scale, y):
     z = (y - loc) / scale
     return mp.exp(z) / 2 if z < 0 else 1 - mp.exp(-z) / 2

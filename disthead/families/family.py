@@ -309,6 +309,20 @@ class Family(ABC):
                 raw[name] = link.inverse(link.inside(value.sigmoid()))
         return raw
 
+    def away_from_ends(
+        self, raw: Mapping[str, Tensor], links: Mapping[str, Link]
+    ) -> Mapping[str, Tensor]:
+        """Raw outputs of an unconditional fit, moved to where training can start.
+
+        A family moves a parameter that the fit drives to an end of its link, where no gradient
+        leads back, although it may depend on the features.
+
+        Args:
+            raw: parameter name -> raw outputs, of learned parameters.
+            links: the link of each of them.
+        """
+        return raw
+
     def resolve_links(self, links: Mapping[str, "str | Link"] | None) -> dict[str, Link]:
         """The link of each parameter: that of `links`, or the default.
 
