@@ -65,9 +65,22 @@ def on_the_line(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     return logs.exp(), weights * logs.exp()
 
 
+def with_values(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
+    """Points and weights of the line, and each value that has a probability, with the weight 1."""
+    values = torch.tensor(dist.values, dtype=torch.float64)
+    cuts = quantile_grid(dist.base, panel_count)
+    cuts = torch.cat([cuts, values[(values > cuts[0]) & (values < cuts[-1])]]).unique()
+    y, weights = panels(cuts)
+    return torch.cat([y, values]), torch.cat([weights, torch.ones_like(values)])
+
+
 def division(case: Case, dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     """Points of the support and their weights in sums and integrals over it."""
-    divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, panel_count)}
+    divisions = {
+        "direction": angles,
+        "continuous": lambda: on_the_line(dist, panel_count),
+        "mixed": lambda: with_values(dist, panel_count),
+    }
     y, weights = (
         divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
     )

@@ -38,6 +38,7 @@ from tests.truth import (
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    hurdle_poisson_log_prob,
     identity,
     laplace_cdf,
     laplace_crps,
@@ -72,6 +73,8 @@ from tests.truth import (
     von_mises_log_prob,
     weibull_crps,
     weibull_log_prob,
+    zero_inflated_poisson_crps,
+    zero_inflated_poisson_log_prob,
 )
 
 # What rows claim to answer, by their kind. For the rest they say why they have no answer.
@@ -96,6 +99,7 @@ _CLAIMS = {
     "continuous": _NUMBER | {"rsample"},
     "direction": _NUMBER | {"rsample"},
     "count": _NUMBER,
+    "mixed": _NUMBER,
     "binary": _NUMBER | {"brier", "expected_cost"},
     "classes": _CLASS,
     "vector": {
@@ -137,7 +141,8 @@ class Case:
     """One row.
 
     Attributes:
-        kind: of the targets: continuous, count, direction, binary, classes, ranking or vector.
+        kind: of the targets: continuous, count, direction, binary, classes, ranking, vector
+            or mixed.
         scipy: the parameters by their names -> scipy's distribution.
         truth: the answers at 50 digits.
         outside: targets that have no probability.
@@ -868,16 +873,112 @@ COUNT_WRAPPERS = [
         outside=[0.0, 7.0, 1.5],
         links="rate softplus",
     ),
+    Case(
+        "zero_inflated",
+        "zero_inflated",
+        [1.2, -0.8],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, identity),
+            ((-50.0, -1.0, 0.5, 5.0, 1e3), (-40.0, -5.0, -0.5, 2.0)),
+            lambda rate, logit: counts(rate),
+            log_prob=zero_inflated_poisson_log_prob,
+            cdf=lambda rate, logit, y: (
+                sigmoid(logit) + sigmoid(-logit) * (1 - gamma_cdf(y + 1, rate))
+            ),
+            entropy=lambda rate, logit: sum_over_counts(
+                lambda k: zero_inflated_poisson_log_prob(rate, logit, k), rate, mp.sqrt(rate)
+            ),
+            crps=zero_inflated_poisson_crps,
+            peer=lambda of, raw: of.ZeroInflatedPoisson(
+                tensor_softplus(raw[..., 0]), gate_logits=raw[..., 1]
+            ),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "zero_inflated negative_binomial",
+        "zero_inflated",
+        [2.0, 0.3, -0.8],
+        {"base": "negative_binomial"},
+        kind="count",
+        links="total_count softplus, logits identity, gate sigmoid",
+    ),
+    Case(
+        "hurdle",
+        "hurdle",
+        [0.9, -0.3],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, identity),
+            ((-50.0, -1.0, 0.5, 5.0, 1e3), (-40.0, -5.0, -0.5, 2.0)),
+            lambda rate, logit: counts(rate),
+            log_prob=hurdle_poisson_log_prob,
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inflated poisson",
+        "inflated",
+        [2.1, -1.0],
+        {"base": "poisson", "value": 4},
+        kind="count",
+        links="rate softplus, gate sigmoid",
+    ),
+]
+MIXED = [
+    Case(
+        "hurdle gamma",
+        "hurdle",
+        [1.5, 0.2, -0.5],
+        {"base": "gamma"},
+        kind="mixed",
+        outside=[-1.0],
+        links="concentration softplus, rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, softplus, identity),
+            ((-10.0, -1.0, 0.5, 50.0), (-10.0, 0.5, 50.0), (-40.0, -0.5, 2.0)),
+            lambda a, rate, logit: [0, *positive(a / rate)],
+            log_prob=lambda a, rate, logit, y: (
+                -softplus(-logit) if y == 0 else gamma_log_prob(a, rate, y) - softplus(logit)
+            ),
+            cdf=lambda a, rate, logit, y: (
+                sigmoid(logit) + (sigmoid(-logit) * gamma_cdf(a, rate * y) if y > 0 else 0)
+            ),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inflated",
+        "inflated",
+        [0.3, -0.4, -0.8],
+        {"value": 0.5},
+        kind="mixed",
+        links="loc identity, scale softplus, gate sigmoid",
+    ),
+    Case(
+        "zero_one_inflated",
+        "zero_one_inflated",
+        [1.0, 2.0, -0.5, 0.4],
+        kind="mixed",
+        outside=[-1.0, 2.0],
+        links="concentration1 softplus, concentration0 softplus, gate sigmoid, one sigmoid",
+    ),
 ]
 
 ON_A_LINE = CONTINUOUS + MIXTURES + WRAPPERS + AFFINE
 ALL_COUNTS = COUNTS + COUNT_WRAPPERS + AFFINE_COUNTS
-ORDERED = ON_A_LINE + CIRCULAR + ALL_COUNTS
+ORDERED = ON_A_LINE + MIXED + CIRCULAR + ALL_COUNTS
 # What a head makes, and everything.
 CASES = (
     CONTINUOUS
     + MIXTURES
     + WRAPPERS
+    + MIXED
     + CIRCULAR
     + CIRCULAR_MIXTURES
     + COUNTS
@@ -893,7 +994,7 @@ NAMED = {case.name: case for case in EVERYTHING}
 # The plain row of each family of one number, and all truths at 50 digits.
 ONE_EACH = [
     case
-    for case in CONTINUOUS + MIXTURES + WRAPPERS + CIRCULAR + COUNTS + COUNT_WRAPPERS
+    for case in CONTINUOUS + MIXTURES + WRAPPERS + MIXED + CIRCULAR + COUNTS + COUNT_WRAPPERS
     if case.name == case.family
 ]
 TRUTHS = [
@@ -910,6 +1011,8 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
+    "zero_inflated negative_binomial",
+    "inflated poisson",
     *(
         "student_t heavy",
         "gamma falling",

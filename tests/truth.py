@@ -239,6 +239,24 @@ def poisson_crps(rate, y):
     return (y - rate) * (2 * below - 1) + 2 * rate * mass - pair
 
 
+def zero_inflated_poisson_log_prob(rate, logit, y):
+    if y > 0:
+        return poisson_log_prob(rate, y) - softplus(logit)
+    return mp.log(sigmoid(logit) + sigmoid(-logit) * mp.exp(-rate))
+
+
+def zero_inflated_poisson_crps(rate, logit, y):
+    """The sum of (F(k) - 1{k >= y})^2, by E|Y - y| - E|Y - Y'| / 2 of the parts."""
+    rest, gate = sigmoid(-logit), sigmoid(logit)
+    return rest * poisson_crps(rate, y) + gate * y - rest * gate * poisson_crps(rate, mp.mpf(0))
+
+
+def hurdle_poisson_log_prob(rate, logit, y):
+    if y > 0:
+        return poisson_log_prob(rate, y) - mp.log(-mp.expm1(-rate)) - softplus(logit)
+    return -softplus(-logit)
+
+
 def negative_binomial_log_prob(r, logits, y):
     choices = mp.loggamma(y + r) - mp.loggamma(r) - mp.loggamma(y + 1)
     return choices - r * softplus(logits) - y * softplus(-logits)
