@@ -34,6 +34,7 @@ from tests.truth import (
     beta_entropy,
     beta_log_prob,
     counts,
+    discretised_normal_log_prob,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
@@ -227,11 +228,21 @@ class Case:
         """Targets of one number in the support of the family, from any real numbers, rising with
         them.
         """
+        if self.kind == "mixed":  # every third one is a value that has a probability
+            values, at = np.array(self.dist().values), np.arange(len(x))
+            return np.where(at % 3, self._numbers(x), values[at // 3 % len(values)])
+        return self._numbers(x)
+
+    def _numbers(self, x: np.ndarray) -> np.ndarray:
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
         y = np.exp(x) if getattr(support, "lower_bound", -np.inf) >= 0 else x
-        return np.floor(y) if support.is_discrete else y
+        if support.is_discrete:
+            return np.floor(y).clip(
+                getattr(support, "lower_bound", -np.inf), getattr(support, "upper_bound", np.inf)
+            )
+        return y
 
 
 # scipy's distributions by the library's parameter names, in other units where these are given.
@@ -846,6 +857,15 @@ AFFINE_COUNTS = [Case("affine poisson", "poisson", [2.1], units=(-1.0, 0.3), kin
 
 WRAPPERS = [
     Case(
+        "shifted",
+        "shifted",
+        [1.5, 0.2],
+        {"loc": 2.0},
+        outside=[1.0, 2.0],
+        links="concentration softplus, rate softplus",
+        scipy=gamma(2.0),
+    ),
+    Case(
         "truncated",
         "truncated",
         [0.3, -0.4],
@@ -864,6 +884,21 @@ WRAPPERS = [
     ),
 ]
 COUNT_WRAPPERS = [
+    Case(
+        "discretised",
+        "discretised",
+        [0.3, 1.4],
+        kind="count",
+        outside=[0.5],
+        links="loc identity, scale softplus",
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, 0.0, 0.3, 1e3), (-1.0, 0.5, 5.0, 50.0, 1e4)),
+            lambda loc, scale: [mp.floor(y) for y in around(loc, scale)[:5]],
+            log_prob=discretised_normal_log_prob,
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, y + mp.mpf(1) / 2),
+        ),
+    ),
     Case(
         "truncated poisson",
         "truncated",

@@ -133,6 +133,13 @@ def truncated_normal_cdf(loc, scale, y):
     return 1 - normal_cdf(0, scale, loc - y) / normal_cdf(0, scale, loc)
 
 
+def discretised_normal_log_prob(loc, scale, y):
+    """Of whole numbers, the nearest ones; from the tail on the side of y."""
+    half, sign = mp.mpf(1) / 2, 1 if y < loc else -1
+    far, near = (normal_cdf(0, scale, sign * (y - loc) + end) for end in (-half, half))
+    return mp.log(near - far)
+
+
 def laplace_cdf(loc, scale, y):
     z = (y - loc) / scale
     return mp.exp(z) / 2 if z < 0 else 1 - mp.exp(-z) / 2

@@ -30,7 +30,7 @@ def log_between(dist: Any, lower: "Tensor | float", upper: "Tensor | float") -> 
     """
     if isinstance(upper, float) and upper == math.inf:
         lower = _as_tensor(dist, lower)
-        below, lower = lower == -math.inf, lower
+        below = lower == -math.inf
         tail = dist.log_survival(torch.where(below, some_value_of(dist), lower))
         return torch.where(below, 0.0, tail)
     if isinstance(lower, float) and lower == -math.inf:

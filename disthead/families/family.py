@@ -382,6 +382,17 @@ class Family(ABC):
             + advice
         )
 
+    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Check targets against quantities of their rows, such as bounds.
+
+        Args:
+            y: targets, shape (N, ...), which lie in the support.
+            constants: name -> values that the family allows, shape (N,).
+
+        Raises:
+            TargetError: for targets that are impossible beside the quantities of their row.
+        """
+
     def row_constant(self, name: str) -> constraints.Constraint:
         """What the values of a quantity that is given for each row must be.
 

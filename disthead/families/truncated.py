@@ -1,6 +1,7 @@
 """The family of truncated distributions: numbers that are seen only between two bounds."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_number
 from disthead.distributions.base import Distribution
 from disthead.distributions.truncated import Between, truncated
-from disthead.errors import locate
+from disthead.errors import TargetError, locate
 from disthead.families.family import Family
 from disthead.families.wrapper_family import WrapperFamily
 
@@ -117,3 +118,18 @@ class TruncatedFamily(WrapperFamily):
                 f"lower of {self.name} must be below upper in each row, got lower with "
                 f"{locate(crossed, lower)}. Exchange or correct the bounds of these rows."
             )
+
+    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:
+        """Check that targets lie between the bounds of their rows."""
+        for name in ("lower", "upper"):
+            if name not in constants:
+                continue
+            bound = constants[name].reshape(constants[name].shape + (1,) * (y.ndim - 1))
+            outside = y < bound if name == "lower" else y > bound
+            if outside.any():
+                least = "at least" if name == "lower" else "at most"
+                raise TargetError(
+                    f"the target of {self.name} must be {least} {name} in each row, got "
+                    f"{locate(outside, y)}. Rows beyond a bound are censored or not in the data: "
+                    "leave them out, or correct their bounds."
+                )

@@ -477,6 +477,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             table.y, "column " + ", ".join(map(repr, self.columns["target"]))
         )
         self.check_known(table)
+        self.head.family.check_beside(table.y, table.known)
 
     def check_known(self, table: Encoded) -> None:
         """Refuse rows with invalid row constants, such as an exposure of zero.
