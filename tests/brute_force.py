@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from disthead import Distribution
 from tests.cases import Case
@@ -41,7 +42,11 @@ def panels(cuts: Tensor, order: int = 20) -> tuple[Tensor, Tensor]:
 
 def lattice(case: Case) -> Tensor:
     """The counts that a row can give, in its units."""
-    counts = torch.arange(0, {"binary": 2, "count": 2000}[case.kind], dtype=torch.float64)
+    support = case.make_family().support
+    bounded = support is constraints.boolean or hasattr(support, "lower_bound")
+    first = 0 if bounded else -200
+    last = {"binary": 2, "count": first + 2000}[case.kind]
+    counts = torch.arange(first, last, dtype=torch.float64)
     loc, scale = case.units or (0.0, 1.0)
     return loc + scale * counts
 

@@ -237,7 +237,8 @@ class Case:
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
-        y = np.exp(x) if getattr(support, "lower_bound", -np.inf) >= 0 else x
+        lower = getattr(support, "lower_bound", -np.inf)
+        y = lower + np.exp(x) if lower >= 0 else x
         if support.is_discrete:
             return np.floor(y).clip(
                 getattr(support, "lower_bound", -np.inf), getattr(support, "upper_bound", np.inf)
@@ -859,11 +860,11 @@ WRAPPERS = [
     Case(
         "shifted",
         "shifted",
-        [1.5, 0.2],
-        {"loc": 2.0},
-        outside=[1.0, 2.0],
-        links="concentration softplus, rate softplus",
-        scipy=gamma(2.0),
+        [0.7],
+        {"base": "exponential", "loc": 2.0},
+        outside=[1.0],
+        links="rate softplus",
+        scipy=exponential(2.0),
     ),
     Case(
         "truncated",

@@ -178,7 +178,8 @@ class DistributionRegressor(DistributionEstimator):
         self._made_family(targets).check_target(targets, "y")
 
     def _warn_of_targets(self, targets: Tensor) -> None:
-        if not self._made_family(targets).is_discrete:
+        family = self._made_family(targets)
+        if not family.is_discrete and family.kind != "mixed":
             for name, column in zip(
                 self.target_names_, targets.reshape(len(targets), -1).unbind(1), strict=True
             ):

@@ -64,7 +64,8 @@ class Family(ABC):
         fast_range: by parameter ("y" for targets), the numbers between which single precision keeps
             six digits of log_prob, where that is not as usual (`likelihood/kernels.py`).
         row_constants: quantities that a caller may give for each row, such as `exposure`, with the
-            constraint on their values.
+            constraint on their values. A family that takes an `exposure` takes an `offset`, too,
+            which is its logarithm.
         grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, after the
             parameters.
         loss_support: the targets that have a log-likelihood, where it is wider than the support, as
@@ -382,6 +383,19 @@ class Family(ABC):
             + advice
         )
 
+    @staticmethod
+    def without_offset(constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Row constants in which an offset is part of the exposure, exposure * exp(offset).
+
+        Args:
+            constants: name -> values, as `row_constant` allows them.
+        """
+        given = dict(constants)
+        if "offset" in given:
+            exposure = given.pop("offset").exp()
+            given["exposure"] = exposure * given["exposure"] if "exposure" in given else exposure
+        return given
+
     def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Check targets against quantities of their rows, such as bounds.
 
@@ -404,7 +418,12 @@ class Family(ABC):
         """
         if name in self.row_constants:
             return self.row_constants[name]
-        takes = " and ".join(self.row_constants) or "no such quantity"
+        names = list(self.row_constants)
+        if "exposure" in names:
+            if name == "offset":
+                return constraints.real
+            names.insert(names.index("exposure") + 1, "offset = log(exposure)")
+        takes = " and ".join(names) or "no such quantity"
         raise ValueError(f"{self.name} cannot take {name!r} for each row: it takes {takes}.")
 
     def check_row_constants(

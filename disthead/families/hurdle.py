@@ -9,7 +9,7 @@ from torch import Tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.inflated import WithValues, inflated
 from disthead.distributions.truncated import Between, truncated
-from disthead.errors import TargetError
+from disthead.errors import warn
 from disthead.families.family import Family
 from disthead.families.wrapper_family import WrapperFamily, rows_without
 from disthead.links import LINKS
@@ -80,16 +80,17 @@ class HurdleFamily(WrapperFamily):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The base from the targets above 0, and gate from the share of zeros.
 
-        Raises:
-            TargetError: where all targets are 0, so that nothing is known of the others.
+        It warns where no target is 0, and where all are.
         """
         is_zero = y == 0
-        if bool(is_zero.all(0).any()):
-            raise TargetError(
-                f"{self.name} needs some targets above 0 to fit {self.base.name}, got {len(y)} "
-                "zeros. Take bernoulli for whether a target is 0."
+        nothing = is_zero.all(0)
+        if bool(nothing.any()):
+            warn(
+                f"all {len(y)} targets are 0, so that nothing is known of {self.base.name} for "
+                f"those above 0, which {self.name} models, too. Take bernoulli for y > 0."
             )
         self.warn_of_none(is_zero, "0")
-        of_base = self.base.initial_estimate(rows_without(y, is_zero))
+        positive = torch.where(nothing, 1.0, rows_without(y, is_zero).double())
+        of_base = self.base.initial_estimate(positive)
         share = is_zero.double().mean(0)
         return of_base | {"gate": torch.clamp(share, 0.5 / len(y), 1 - 0.5 / len(y))}

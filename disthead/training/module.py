@@ -439,7 +439,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             if data.has(part):
                 data.check_rows(part, self._check_rows)
                 self._check_dominance(data, part)
-                if part == "train" and not family.support.is_discrete:
+                is_density = not family.support.is_discrete and family.kind != "mixed"
+                if part == "train" and is_density:
                     sample = data.summary("train").sample
                     _, y = present(sample.weight, sample.y)
                     self._check_density(y)
