@@ -21,6 +21,7 @@ from disthead.special.incomplete_gamma import log1mexp
 __all__ = ["Between", "Truncated", "TruncatedContinuous", "TruncatedDiscrete", "truncated"]
 
 _LOG_MOST = math.log(0.01)  # of the base's probability, from which its own range of sums suffices
+_FEW = 1024  # integers that are all terms of a sum
 _UNDERFLOW = 1e-280  # smaller probabilities have lost digits, and quantiles are searched
 
 
@@ -277,16 +278,27 @@ class TruncatedDiscrete(Truncated, Discrete):
         return torch.where(fine, first, lower), torch.where(fine, last, upper)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
+        lower, upper = self.support_limits()
+        if are_plain_numbers(lower) and bool((upper - lower < _FEW).all()):
+            return lower, upper
         total = self._log_total()
         if are_plain_numbers(total) and bool((total > _LOG_MOST).all()):
             first, last = self.base._bulk()
             return self._clamped(first), self._clamped(last)
-        tail = self._constant(OUTSIDE).log()
-        lower, upper = self.support_limits()
-        limits = lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
-        return integer_inverse(self.log_cdf, tail, *limits), integer_inverse(
-            lambda k: -self.log_survival(k), -tail, *limits
-        )
+        tail, before, last = total + math.log(OUTSIDE), self._before(), self._last()
+        lower, upper = lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
+        steps = 54
+        if are_plain_numbers(tail):  # the bulk is next to the bound that is in the tail of the base
+            width = float(_FEW)
+            while width < 2.0**53 and bool(
+                (log_between(self.base, (lower + width).clamp(max=upper), last) > tail).any()
+            ):
+                width *= _FEW
+            upper = torch.minimum(upper, lower + width)
+            steps = 1 + max(1, math.ceil(math.log2(float((upper - lower).max()) + 1)))
+        return integer_inverse(
+            lambda k: log_between(self.base, before, k), tail, lower, upper, steps
+        ), integer_inverse(lambda k: -log_between(self.base, k, last), -tail, lower, upper, steps)
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         start, per_probit = self.base._start(below, above)
