@@ -115,7 +115,7 @@ def unconditional_fit(
         with torch.no_grad():
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
                 inside = {name: _inside(raw, links[name]) for name, raw in fitted.items()}
-                return family.away_from_ends(inside, links)
+                return dict(family.away_from_ends(inside, links))
     return start
 
 

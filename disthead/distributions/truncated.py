@@ -273,8 +273,8 @@ class TruncatedDiscrete(Truncated, Discrete):
         lower, upper = lower.clamp(min=-(2.0**53)), upper.clamp(max=2.0**53)
         # levels that underflow have brackets without meaning
         fine = (torch.minimum(*levels) > _UNDERFLOW) & (torch.maximum(*levels) < 1)
-        levels = tuple(torch.where(fine, level, 0.5) for level in levels)
-        first, last = (self._clamped(end) for end in self.base._bracket(*levels))
+        possible = (torch.where(fine, level, 0.5) for level in levels)
+        first, last = (self._clamped(end) for end in self.base._bracket(*possible))
         return torch.where(fine, first, lower), torch.where(fine, last, upper)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:

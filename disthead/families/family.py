@@ -82,14 +82,14 @@ class Family(ABC):
     support: constraints.Constraint
     figure_row: ClassVar[int | None] = None
     data_type: ClassVar[str]
-    domain: ClassVar[str]
+    domain: str
     use: ClassVar[str]
     loss: ClassVar[str]
     noise: ClassVar[str]
     density: ClassVar[str]
     breaks: ClassVar[str]
     remedy: ClassVar[str]
-    edge_remedy: ClassVar[str] = ""
+    edge_remedy: str = ""
     least_log_std: ClassVar[float] = 0.0
     fast_range: Mapping[str, tuple[float, float]] = {}
     row_constants: Mapping[str, constraints.Constraint] = {}

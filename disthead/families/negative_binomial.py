@@ -388,8 +388,8 @@ class NegativeBinomialFamily(Family):
         "Extra zeros bend the fit."
     )
     remedy = (
-        "poisson for less scatter; name unequal observation times as exposure. Zeros of another "
-        "origin take a model of their own: bernoulli for whether there is any event."
+        "poisson for less scatter; name unequal observation times as exposure. Extra zeros "
+        "of another origin take zero_inflated, and zeros of one origin hurdle."
     )
 
     def __init__(self, parametrization: str = "logits"):

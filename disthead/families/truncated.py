@@ -85,9 +85,10 @@ class TruncatedFamily(WrapperFamily):
             raise ValueError(
                 f"lower of {self.name} must be below upper, got lower={lower} and upper={upper}."
             )
+        # without options, too: rows have bounds in units of their own
+        self.support = Between(self.base.support, float(first), float(last))
         if self.lower is None and self.upper is None:
             return
-        self.support = Between(self.base.support, float(first), float(last))
         least, most = (
             getattr(self.support, "lower_bound", -math.inf),
             getattr(self.support, "upper_bound", math.inf),
