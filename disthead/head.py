@@ -443,7 +443,9 @@ class DistributionHead(nn.Module):
         for name in row_constants:
             self.family.row_constant(name)
         independent = len(self.event_shape) - self.family.event_dim
-        tensors = {name: as_tensor(value, name) for name, value in row_constants.items()}
+        tensors = self.family.without_offset(
+            {name: as_tensor(value, name) for name, value in row_constants.items()}
+        )
         return {
             name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()
         }

@@ -115,7 +115,8 @@ def unconditional_fit(
         fitted = _search(loss, start, ridge)
         with torch.no_grad():
             if float(loss(fitted)) <= initial and _is_near(fitted, start):
-                return {name: _inside(raw, links[name]) for name, raw in fitted.items()}
+                inside = {name: _inside(raw, links[name]) for name, raw in fitted.items()}
+                return dict(family.away_from_ends(inside, links))
     return start
 
 
@@ -165,7 +166,9 @@ def checked_rows(
     family.check_row_constants({name: _checkable(value, weight) for name, value in known.items()})
     weight, y, *values = present(weight, y, *known.values())
     y, values = y.reshape(-1, *y.shape[y.ndim - dims :]), [value.reshape(-1) for value in values]
-    return y, dict(zip(known, values, strict=True)), None if weight is None else weight.reshape(-1)
+    rows = dict(zip(known, values, strict=True))
+    family.check_beside(y, rows)
+    return y, rows, None if weight is None else weight.reshape(-1)
 
 
 def _checkable(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from disthead import Distribution
 from tests.cases import Case
@@ -41,7 +42,11 @@ def panels(cuts: Tensor, order: int = 20) -> tuple[Tensor, Tensor]:
 
 def lattice(case: Case) -> Tensor:
     """The counts that a row can give, in its units."""
-    counts = torch.arange(0, {"binary": 2, "count": 2000}[case.kind], dtype=torch.float64)
+    support = case.make_family().support
+    bounded = support is constraints.boolean or hasattr(support, "lower_bound")
+    first = 0 if bounded else -200
+    last = {"binary": 2, "count": first + 2000}[case.kind]
+    counts = torch.arange(first, last, dtype=torch.float64)
     loc, scale = case.units or (0.0, 1.0)
     return loc + scale * counts
 
@@ -65,9 +70,22 @@ def on_the_line(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     return logs.exp(), weights * logs.exp()
 
 
+def with_values(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
+    """Points and weights of the line, and each value that has a probability, with the weight 1."""
+    values = torch.tensor(dist.values, dtype=torch.float64)
+    cuts = quantile_grid(dist.base, panel_count)
+    cuts = torch.cat([cuts, values[(values > cuts[0]) & (values < cuts[-1])]]).unique()
+    y, weights = panels(cuts)
+    return torch.cat([y, values]), torch.cat([weights, torch.ones_like(values)])
+
+
 def division(case: Case, dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     """Points of the support and their weights in sums and integrals over it."""
-    divisions = {"direction": angles, "continuous": lambda: on_the_line(dist, panel_count)}
+    divisions = {
+        "direction": angles,
+        "continuous": lambda: on_the_line(dist, panel_count),
+        "mixed": lambda: with_values(dist, panel_count),
+    }
     y, weights = (
         divisions[case.kind]() if case.kind in divisions else (lattice(case), torch.ones(()))
     )

@@ -34,10 +34,12 @@ from tests.truth import (
     beta_entropy,
     beta_log_prob,
     counts,
+    discretised_normal_log_prob,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    hurdle_poisson_log_prob,
     identity,
     laplace_cdf,
     laplace_crps,
@@ -65,11 +67,15 @@ from tests.truth import (
     sum_over_counts,
     tensor_softplus,
     triangle,
+    truncated_normal_cdf,
+    truncated_normal_log_prob,
     von_mises_cdf,
     von_mises_entropy,
     von_mises_log_prob,
     weibull_crps,
     weibull_log_prob,
+    zero_inflated_poisson_crps,
+    zero_inflated_poisson_log_prob,
 )
 
 # What rows claim to answer, by their kind. For the rest they say why they have no answer.
@@ -94,6 +100,7 @@ _CLAIMS = {
     "continuous": _NUMBER | {"rsample"},
     "direction": _NUMBER | {"rsample"},
     "count": _NUMBER,
+    "mixed": _NUMBER,
     "binary": _NUMBER | {"brier", "expected_cost"},
     "classes": _CLASS,
     "vector": {
@@ -135,7 +142,8 @@ class Case:
     """One row.
 
     Attributes:
-        kind: of the targets: continuous, count, direction, binary, classes, ranking or vector.
+        kind: of the targets: continuous, count, direction, binary, classes, ranking, vector
+            or mixed.
         scipy: the parameters by their names -> scipy's distribution.
         truth: the answers at 50 digits.
         outside: targets that have no probability.
@@ -220,11 +228,22 @@ class Case:
         """Targets of one number in the support of the family, from any real numbers, rising with
         them.
         """
+        if self.kind == "mixed":  # every third one is a value that has a probability
+            values, at = np.array(self.dist().values), np.arange(len(x))
+            return np.where(at % 3, self._numbers(x), values[at // 3 % len(values)])
+        return self._numbers(x)
+
+    def _numbers(self, x: np.ndarray) -> np.ndarray:
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
-        y = np.exp(x) if getattr(support, "lower_bound", -np.inf) >= 0 else x
-        return np.floor(y) if support.is_discrete else y
+        lower = getattr(support, "lower_bound", -np.inf)
+        y = lower + np.exp(x) if lower >= 0 else x
+        if support.is_discrete:
+            return np.floor(y).clip(
+                getattr(support, "lower_bound", -np.inf), getattr(support, "upper_bound", np.inf)
+            )
+        return y
 
 
 # scipy's distributions by the library's parameter names, in other units where these are given.
@@ -846,16 +865,169 @@ AFFINE = [
 ]
 AFFINE_COUNTS = [Case("affine poisson", "poisson", [2.1], units=(-1.0, 0.3), kind="count")]
 
-ON_A_LINE = CONTINUOUS + MIXTURES + AFFINE
-ALL_COUNTS = COUNTS + AFFINE_COUNTS
-ORDERED = ON_A_LINE + CIRCULAR + ALL_COUNTS
+WRAPPERS = [
+    Case(
+        "shifted",
+        "shifted",
+        [0.7],
+        {"base": "exponential", "loc": 2.0},
+        outside=[1.0],
+        links="rate softplus",
+        scipy=exponential(2.0),
+    ),
+    Case(
+        "truncated",
+        "truncated",
+        [0.3, -0.4],
+        {"lower": 0.0},
+        outside=[-0.5],
+        links="loc identity, scale softplus",
+        scipy=lambda loc, scale: st.truncnorm(-loc / scale, np.inf, loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, -1.0, 0.0, 0.3, 50.0), (-1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale: [0, 1e-3, *(abs(y) for y in around(loc, scale)[:5])],
+            log_prob=truncated_normal_log_prob,
+            cdf=truncated_normal_cdf,
+            limits=(0, math.inf),
+        ),
+    ),
+]
+COUNT_WRAPPERS = [
+    Case(
+        "discretised",
+        "discretised",
+        [0.3, 1.4],
+        kind="count",
+        outside=[0.5],
+        links="loc identity, scale softplus",
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, 0.0, 0.3, 1e3), (-1.0, 0.5, 5.0, 50.0, 1e4)),
+            lambda loc, scale: [mp.floor(y) for y in around(loc, scale)[:5]],
+            log_prob=discretised_normal_log_prob,
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, y + mp.mpf(1) / 2),
+        ),
+    ),
+    Case(
+        "truncated poisson",
+        "truncated",
+        [0.4],
+        {"base": "poisson", "lower": 1, "upper": 6},
+        kind="count",
+        outside=[0.0, 7.0, 1.5],
+        links="rate softplus",
+    ),
+    Case(
+        "zero_inflated",
+        "zero_inflated",
+        [1.2, -0.8],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, identity),
+            ((-50.0, -1.0, 0.5, 5.0, 1e3), (-40.0, -5.0, -0.5, 2.0)),
+            lambda rate, logit: counts(rate),
+            log_prob=zero_inflated_poisson_log_prob,
+            cdf=lambda rate, logit, y: (
+                sigmoid(logit) + sigmoid(-logit) * (1 - gamma_cdf(y + 1, rate))
+            ),
+            entropy=lambda rate, logit: sum_over_counts(
+                lambda k: zero_inflated_poisson_log_prob(rate, logit, k), rate, mp.sqrt(rate)
+            ),
+            crps=zero_inflated_poisson_crps,
+            peer=lambda of, raw: of.ZeroInflatedPoisson(
+                tensor_softplus(raw[..., 0]), gate_logits=raw[..., 1]
+            ),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "zero_inflated negative_binomial",
+        "zero_inflated",
+        [2.0, 0.3, -0.8],
+        {"base": "negative_binomial"},
+        kind="count",
+        links="total_count softplus, logits identity, gate sigmoid",
+    ),
+    Case(
+        "hurdle",
+        "hurdle",
+        [0.9, -0.3],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, identity),
+            ((-50.0, -1.0, 0.5, 5.0, 1e3), (-40.0, -5.0, -0.5, 2.0)),
+            lambda rate, logit: counts(rate),
+            log_prob=hurdle_poisson_log_prob,
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inflated poisson",
+        "inflated",
+        [2.1, -1.0],
+        {"base": "poisson", "value": 4},
+        kind="count",
+        links="rate softplus, gate sigmoid",
+    ),
+]
+MIXED = [
+    Case(
+        "hurdle gamma",
+        "hurdle",
+        [1.5, 0.2, -0.5],
+        {"base": "gamma"},
+        kind="mixed",
+        outside=[-1.0],
+        links="concentration softplus, rate softplus, gate sigmoid",
+        truth=Truth(
+            (softplus, softplus, identity),
+            ((-10.0, -1.0, 0.5, 50.0), (-10.0, 0.5, 50.0), (-40.0, -0.5, 2.0)),
+            lambda a, rate, logit: [0, *positive(a / rate)],
+            log_prob=lambda a, rate, logit, y: (
+                -softplus(-logit) if y == 0 else gamma_log_prob(a, rate, y) - softplus(logit)
+            ),
+            cdf=lambda a, rate, logit, y: (
+                sigmoid(logit) + (sigmoid(-logit) * gamma_cdf(a, rate * y) if y > 0 else 0)
+            ),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inflated",
+        "inflated",
+        [0.3, -0.4, -0.8],
+        {"value": 0.5},
+        kind="mixed",
+        links="loc identity, scale softplus, gate sigmoid",
+    ),
+    Case(
+        "zero_one_inflated",
+        "zero_one_inflated",
+        [1.0, 2.0, -0.5, 0.4],
+        kind="mixed",
+        outside=[-1.0, 2.0],
+        links="concentration1 softplus, concentration0 softplus, gate sigmoid, one sigmoid",
+    ),
+]
+
+ON_A_LINE = CONTINUOUS + MIXTURES + WRAPPERS + AFFINE
+ALL_COUNTS = COUNTS + COUNT_WRAPPERS + AFFINE_COUNTS
+ORDERED = ON_A_LINE + MIXED + CIRCULAR + ALL_COUNTS
 # What a head makes, and everything.
 CASES = (
     CONTINUOUS
     + MIXTURES
+    + WRAPPERS
+    + MIXED
     + CIRCULAR
     + CIRCULAR_MIXTURES
     + COUNTS
+    + COUNT_WRAPPERS
     + CLASSES
     + VECTORS
     + RANKINGS
@@ -865,7 +1037,11 @@ EVERYTHING = CASES + AFFINE + AFFINE_COUNTS
 
 NAMED = {case.name: case for case in EVERYTHING}
 # The plain row of each family of one number, and all truths at 50 digits.
-ONE_EACH = [case for case in CONTINUOUS + MIXTURES + CIRCULAR + COUNTS if case.name == case.family]
+ONE_EACH = [
+    case
+    for case in CONTINUOUS + MIXTURES + WRAPPERS + MIXED + CIRCULAR + COUNTS + COUNT_WRAPPERS
+    if case.name == case.family
+]
 TRUTHS = [
     replace(
         case.truth,
@@ -880,6 +1056,8 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
+    "zero_inflated negative_binomial",
+    "inflated poisson",
     *(
         "student_t heavy",
         "gamma falling",

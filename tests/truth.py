@@ -124,6 +124,22 @@ def normal_crps(loc, scale, y):
     return normal_distance(y - loc, scale) - normal_distance(0, mp.sqrt(2) * scale) / 2
 
 
+def truncated_normal_log_prob(loc, scale, y):
+    """Of y >= 0."""
+    return normal_log_prob(loc, scale, y) - mp.log(normal_cdf(0, scale, loc))
+
+
+def truncated_normal_cdf(loc, scale, y):
+    return 1 - normal_cdf(0, scale, loc - y) / normal_cdf(0, scale, loc)
+
+
+def discretised_normal_log_prob(loc, scale, y):
+    """Of whole numbers, the nearest ones; from the tail on the side of y."""
+    half, sign = mp.mpf(1) / 2, 1 if y < loc else -1
+    far, near = (normal_cdf(0, scale, sign * (y - loc) + end) for end in (-half, half))
+    return mp.log(near - far)
+
+
 def laplace_cdf(loc, scale, y):
     z = (y - loc) / scale
     return mp.exp(z) / 2 if z < 0 else 1 - mp.exp(-z) / 2
@@ -228,6 +244,24 @@ def poisson_crps(rate, y):
     below, mass = 1 - gamma_cdf(y + 1, rate), mp.exp(poisson_log_prob(rate, y))
     pair = rate * mp.exp(-2 * rate) * (mp.besseli(0, 2 * rate) + mp.besseli(1, 2 * rate))
     return (y - rate) * (2 * below - 1) + 2 * rate * mass - pair
+
+
+def zero_inflated_poisson_log_prob(rate, logit, y):
+    if y > 0:
+        return poisson_log_prob(rate, y) - softplus(logit)
+    return mp.log(sigmoid(logit) + sigmoid(-logit) * mp.exp(-rate))
+
+
+def zero_inflated_poisson_crps(rate, logit, y):
+    """The sum of (F(k) - 1{k >= y})^2, by E|Y - y| - E|Y - Y'| / 2 of the parts."""
+    rest, gate = sigmoid(-logit), sigmoid(logit)
+    return rest * poisson_crps(rate, y) + gate * y - rest * gate * poisson_crps(rate, mp.mpf(0))
+
+
+def hurdle_poisson_log_prob(rate, logit, y):
+    if y > 0:
+        return poisson_log_prob(rate, y) - mp.log(-mp.expm1(-rate)) - softplus(logit)
+    return -softplus(-logit)
 
 
 def negative_binomial_log_prob(r, logits, y):

@@ -290,3 +290,8 @@ def _refuse_classes(recalibration: Recalibration, dist: Distribution) -> None:
             f"{type(recalibration).__name__} is for numbers, whose spread can be wrong, got "
             f"{dist!r}. Try TemperatureScaling for classes and rankings."
         )
+    if dist.kind == "mixed":
+        raise ValueError(
+            f"{type(recalibration).__name__} moves all numbers, and {dist!r} has a probability at "
+            "single ones, which would move, too. Take another base, or more rows."
+        )

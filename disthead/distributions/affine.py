@@ -41,6 +41,7 @@ class Affine(Wrapper):
         batch_shape = shape[: len(shape) - dims]
         self.base = base if base.batch_shape == batch_shape else base.expand(batch_shape)
         self.loc, self.scale = loc.expand(shape), scale.expand(shape)
+        self._names: tuple[str, ...] = ()  # of parameters that would be lazy
         super().__init__(batch_shape, base.event_shape, validate_args=False)
 
     @property
@@ -178,7 +179,9 @@ class Affine(Wrapper):
         lower, upper = self.base.support_limits()
         return self._from_base(lower), self._from_base(upper)
 
-    def _in_double(self) -> "Affine":
+    def _in_double(self) -> Distribution:
+        if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":
+            return self._linked.in_double()
         base = self.base._in_double()
         return Affine(base, self.loc.to(base.dtype), self.scale.to(base.dtype))
 

@@ -28,7 +28,7 @@ _MAX_LOG_ODDS = 36.0
 
 
 @torch.no_grad()
-def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]:
+def shortest_interval(dist: "Univariate", level: "float | Tensor") -> tuple[Tensor, Tensor]:
     """The ends of the shortest interval with the probability `level`, both of shape batch.
 
     The search ends on convergence for concrete numbers, mostly after four or five pairs of
@@ -36,33 +36,36 @@ def shortest_interval(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]
 
     Args:
         dist: a distribution in double precision.
-        level: the probability of the interval.
+        level: the probability of the interval, a number or a tensor of shape batch.
     """
     number = dist._constant(0.0)
+    outside = (1 - level) + number
     if not are_plain_numbers(number):
-        search = _Search.begun(dist, 1 - level)
+        search = _Search.begun(dist, outside)
         for _ in range(_FIXED_STEPS - 1):
             search = search.step()
-        settled, *ends = _at_an_end(dist, 1 - level)
+        settled, *ends = _at_an_end(dist, outside)
         lower, upper = (
             torch.where(settled, *pair) for pair in zip(ends, search.ends(), strict=True)
         )
         return lower, upper
     rows = dist._flat()
-    lower, upper = number.flatten().clone(), number.flatten().clone()
+    lower, upper, outside = number.flatten().clone(), number.flatten().clone(), outside.flatten()
     for start in range(0, len(lower), _ROWS):
         chunk = slice(start, start + _ROWS)
-        _fill(rows[chunk], 1 - level, lower[chunk], upper[chunk])
+        _fill(rows[chunk], outside[chunk], lower[chunk], upper[chunk])
     return lower.reshape(number.shape), upper.reshape(number.shape)
 
 
-def _fill(dist: "Univariate", outside: float, lower: Tensor, upper: Tensor) -> None:
+def _fill(dist: "Univariate", outside: Tensor, lower: Tensor, upper: Tensor) -> None:
     """Write the ends of the intervals of all rows."""
     search, rows = _Search.begun(dist, outside), torch.arange(len(lower))
     settled = search.may_reach_an_end()
     if settled.any():
         [doubtful] = settled.nonzero(as_tuple=True)
-        settled[doubtful], lower[doubtful], upper[doubtful] = _at_an_end(dist[doubtful], outside)
+        settled[doubtful], lower[doubtful], upper[doubtful] = _at_an_end(
+            dist[doubtful], outside[doubtful]
+        )
         [left] = (~settled).nonzero(as_tuple=True)
         rows, search = rows[left], search.take(left)
     for _ in range(_MOST_STEPS):
@@ -77,14 +80,13 @@ def _fill(dist: "Univariate", outside: float, lower: Tensor, upper: Tensor) -> N
     lower[rows], upper[rows] = search.ends()
 
 
-def _at_an_end(dist: "Univariate", outside: float) -> tuple[Tensor, Tensor, Tensor]:
+def _at_an_end(dist: "Univariate", outside: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Whether the interval lies at an end of the support, and the shorter interval that does.
 
     It does where the density at that end is at least as high as at the other end of the interval.
     """
     limits, (first, last) = dist.support_limits(), _numbers_inside(dist)
-    some = torch.full_like(first, outside)
-    upper, lower = dist._inverse(1 - some, some), dist._inverse(some, 1 - some)
+    upper, lower = dist._inverse(1 - outside, outside), dist._inverse(outside, 1 - outside)
     falls = dist.log_prob(first) >= dist.log_prob(upper.clamp(first, last))
     rises = dist.log_prob(last) >= dist.log_prob(lower.clamp(first, last))
     at_first = falls & ~(rises & (limits[1] - lower < upper - limits[0]))
@@ -123,7 +125,7 @@ class _Search:
     """
 
     dist: "Univariate"
-    outside: float
+    outside: Tensor
     first: Tensor
     last: Tensor
     odds: Tensor
@@ -138,10 +140,10 @@ class _Search:
     rests: Tensor
 
     @classmethod
-    def begun(cls, dist: "Univariate", outside: float) -> Self:
+    def begun(cls, dist: "Univariate", outside: Tensor) -> Self:
         """A search from the central interval, with the slope that a normal distribution has."""
         odds, (first, last) = dist._constant(0.0), _numbers_inside(dist)
-        z = -ndtri(torch.full_like(odds, 0.5 * outside))
+        z = -ndtri(0.5 * outside)
         slope = 0.5 * outside * z * torch.exp(0.5 * z.square() + HALF_LOG_TWO_PI)
         lower, upper, at_lower, at_upper = _ends_and_heights(dist, outside, odds, first, last)
         gap, least, most = _gap(
@@ -184,7 +186,7 @@ class _Search:
     def take(self, rows: Tensor) -> Self:
         """The search restricted to some rows."""
         numbers = [part[rows] for part in vars(self).values() if isinstance(part, Tensor)]
-        return type(self)(self.dist[rows], self.outside, *numbers)
+        return type(self)(self.dist[rows], *numbers)
 
     def may_reach_an_end(self) -> Tensor:
         """Whether the density at an end of the support is at least that at the opposite end."""
@@ -210,7 +212,7 @@ class _Search:
 
 
 def _ends_and_heights(
-    dist: "Univariate", outside: float, odds: Tensor, first: Tensor, last: Tensor
+    dist: "Univariate", outside: Tensor, odds: Tensor, first: Tensor, last: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The ends of the interval at these log-odds, and their log-densities."""
     below, above = outside * odds.sigmoid(), outside * (-odds).sigmoid()

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["shortest_runs", "shortest_runs_of"]
+from disthead.distributions.mass_tables import grouped_by_width
+
+__all__ = ["SeveralPeaks", "shortest_runs", "shortest_runs_of"]
 
 _ROUNDING = 1e-15  # by how much the probability of a run may miss the level
 _STEPS = 60
 _TABLE_ERROR = 1e-13  # of sums over a table
+_MAX_TABLE_WIDTH = 2048  # integers that a table may have
 
 
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
@@ -138,3 +141,47 @@ def _shortest_in_table(masses: Tensor, first: Tensor, level: float) -> tuple[Ten
     held = through.gather(1, stop.clamp(max=width - 1)) - before
     start = torch.where(length == least, held, -1.0).argmax(1)
     return first + start, first + start + least.squeeze(1)
+
+
+class SeveralPeaks:
+    """The shortest runs of counts with any number of peaks, instead of those of `Discrete`."""
+
+    batch_shape: Any
+    dtype: Any
+    device: Any
+    _flat: Any
+    _constant: Any
+    icdf: Any
+    cdf: Any
+
+    def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest run, from a table of masses where that is narrow, else from quantiles."""
+        flat: Any = self._flat()
+        first, last = flat._bulk()
+        ends = torch.empty(2, len(first), dtype=first.dtype)
+        groups, wide_rows = grouped_by_width(
+            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+        )
+        for at, width in groups:
+            part = flat[at]
+            ends[:, at] = torch.stack(
+                shortest_runs_of(part, part._masses(first[at], width), first[at], level)
+            )
+        if len(wide_rows):
+            ends[:, wide_rows] = torch.stack(flat[wide_rows]._run_by_halving(level))
+        return tuple(end.reshape(self.batch_shape) for end in ends)
+
+    def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
+        """The shortest of the runs that start at one of 257 quantiles.
+
+        Every integer with a probability above (1 - level) / 256 is among them.
+        """
+        below = torch.linspace(0, 1 - level, 257, dtype=self.dtype, device=self.device)
+        lower = self.icdf(
+            below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape))
+            + self._constant(0.0)
+        )
+        upper = self.icdf((self.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
+        enough = self.cdf(upper) - self.cdf(lower - 1) >= level - 1e-12
+        shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
+        return tuple(end.gather(0, shortest).squeeze(0) for end in (lower, upper))

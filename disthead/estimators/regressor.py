@@ -203,7 +203,7 @@ class DistributionRegressor(DistributionEstimator):
 
     def _warn_of_targets(self, targets: Tensor) -> None:
         family = self._made_family(targets)
-        if not family.is_discrete:
+        if not family.is_discrete and family.kind != "mixed":
             targets, _ = family.observed_rows(targets, None)
             for name, column in zip(
                 self.target_names_, targets.reshape(len(targets), -1).unbind(1), strict=True

@@ -326,14 +326,13 @@ class BetaFamily(Family):
         "concentration 1, gains them."
     )
     remedy = (
-        "two models for exact ends: see at the edge; bernoulli with soft labels, weighted by the "
-        "number of trials, for counted shares."
+        "zero_one_inflated for exact ends: see at the edge; bernoulli with soft labels, weighted "
+        "by the number of trials, for counted shares."
     )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
-        "of their own (the target is zero- or one-inflated), take two models: categorical for "
-        "which end, or none, and beta for the targets between. Where they come from rounding or a "
-        "limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
+        "of their own, take zero_one_inflated, whose base is beta. Where they come from rounding "
+        "or a limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
         "(Smithson and Verkuilen 2006)."
     )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from disthead.distributions.components import Components, LogDensity
 from disthead.distributions.discrete import Discrete, search_start, sum_rule
 from disthead.distributions.mass_tables import crps_of, grouped_by_width
-from disthead.distributions.shortest_runs import shortest_runs_of
+from disthead.distributions.shortest_runs import SeveralPeaks
 from disthead.distributions.univariate import in_double
 from disthead.special.integer_search import integer_search
 
@@ -19,7 +19,7 @@ _MIN_LEVELS_OF_TABLE = 5  # of a row: from here on one table costs less than sin
 _TABLE_ERROR = 1e-13  # bound on the relative error of sums over a table
 
 
-class DiscreteMixture(Components, Discrete):
+class DiscreteMixture(Components, SeveralPeaks, Discrete):
     """Mixture of K distributions of counts, with mass sum_k weight_k p_k(y).
 
     The support is that of the components, such as 0, 1, 2, ...
@@ -203,38 +203,6 @@ class DiscreteMixture(Components, Discrete):
                 self.components._log_cdf(k.unsqueeze(-1)).exp()
             )
         )
-
-    def _run_by_search(self, level: float) -> tuple[Tensor, Tensor]:
-        """The shortest run, from a table of masses where that is narrow, else from quantiles."""
-        flat = self._flat()
-        first, last = flat._bulk()
-        ends = torch.empty(2, len(first), dtype=first.dtype)
-        groups, wide_rows = grouped_by_width(
-            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
-        )
-        for at, width in groups:
-            part = flat[at]
-            ends[:, at] = torch.stack(
-                shortest_runs_of(part, part._masses(first[at], width), first[at], level)
-            )
-        if len(wide_rows):
-            ends[:, wide_rows] = torch.stack(flat[wide_rows]._run_by_halving(level))
-        return tuple(end.reshape(self.batch_shape) for end in ends)
-
-    def _run_by_halving(self, level: float) -> tuple[Tensor, Tensor]:
-        """The shortest of the runs that start at one of 257 quantiles.
-
-        Every integer with a probability above (1 - level) / 256 is among them.
-        """
-        below = torch.linspace(0, 1 - level, 257, dtype=self.dtype, device=self.device)
-        lower = self.icdf(
-            below.clamp(min=1e-15).reshape((-1,) + (1,) * len(self.batch_shape))
-            + self._constant(0.0)
-        )
-        upper = self.icdf((self.cdf(lower - 1) + level).clamp(max=1 - 1e-15))
-        enough = self.cdf(upper) - self.cdf(lower - 1) >= level - 1e-12
-        shortest = torch.where(enough, upper - lower, torch.inf).argmin(0, keepdim=True)
-        return tuple(end.gather(0, shortest).squeeze(0) for end in (lower, upper))
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y.round()

@@ -29,17 +29,20 @@ class Exponential(Continuous):
     Args:
         rate: one over the mean, shape (...,), positive, in units of 1 / y.
         log_rate: log(rate); the rate, its logarithm or both are given.
+        exposure: how much is at risk in each row, shape (...,), positive; it multiplies the rate.
 
     >>> Exponential(2.0).mean
     tensor(0.5000)
     """
 
-    arg_constraints = {"rate": constraints.positive}
+    arg_constraints = {"rate": constraints.positive, "exposure": constraints.positive}
     support = constraints.nonnegative
 
-    def __init__(self, rate=None, *, log_rate=None):
-        rate, log_rate = tensors(rate, log_rate)
+    def __init__(self, rate=None, *, log_rate=None, exposure=None):
+        rate, log_rate, exposure = tensors(rate, log_rate, exposure)
         rate, log_rate = positive(rate, log_rate)
+        if exposure is not None:
+            rate, log_rate = rate * exposure, log_rate + exposure.log()
         self._store(rate=rate, log_rate=log_rate)
 
     def _standardised(self, y: Tensor) -> Tensor:
@@ -154,7 +157,7 @@ def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
 class ExponentialFamily(Family):
     """The family of exponential distributions: p(y) = rate exp(-rate y) for y >= 0.
 
-    Its parameter is `rate`, shape (...,).
+    Its parameter is `rate`, shape (...,); each row may have an exposure, which multiplies it.
     """
 
     name = "exponential"
@@ -162,6 +165,7 @@ class ExponentialFamily(Family):
     parameters = {"rate": LINKS["softplus"]}
     support = constraints.nonnegative
     fast_range = {"rate": (1e-6, 1e6)}
+    row_constants = {"exposure": constraints.positive}
     distribution_class = Exponential
     data_type = "univariate, continuous, bounded below"
     domain = "y >= 0"

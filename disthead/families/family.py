@@ -67,7 +67,8 @@ class Family(ABC):
         fast_range: by parameter ("y" for targets), the numbers between which single precision keeps
             six digits of log_prob, where that is not as usual (`likelihood/kernels.py`).
         row_constants: quantities that a caller may give for each row, such as `exposure`, with the
-            constraint on their values.
+            constraint on their values. A family that takes an `exposure` takes an `offset`, too,
+            which is its logarithm.
         grad_takes_exposure: whether `log_prob_and_grad` takes the row constants, too, after the
             parameters.
         loss_support: the targets that have a log-likelihood, where it is wider than the support, as
@@ -86,14 +87,14 @@ class Family(ABC):
     support: constraints.Constraint
     figure_row: ClassVar[int | None] = None
     data_type: ClassVar[str]
-    domain: ClassVar[str]
+    domain: str
     use: ClassVar[str]
     loss: ClassVar[str]
     noise: ClassVar[str]
     density: ClassVar[str]
     breaks: ClassVar[str]
     remedy: ClassVar[str]
-    edge_remedy: ClassVar[str] = ""
+    edge_remedy: str = ""
     least_log_std: ClassVar[float] = 0.0
     fast_range: Mapping[str, tuple[float, float]] = {}
     row_constants: Mapping[str, constraints.Constraint] = {}
@@ -316,6 +317,20 @@ class Family(ABC):
                 raw[name] = link.inverse(link.inside(value.sigmoid()))
         return raw
 
+    def away_from_ends(
+        self, raw: Mapping[str, Tensor], links: Mapping[str, Link]
+    ) -> Mapping[str, Tensor]:
+        """Raw outputs of an unconditional fit, moved to where training can start.
+
+        A family moves a parameter that the fit drives to an end of its link, where no gradient
+        leads back, although it may depend on the features.
+
+        Args:
+            raw: parameter name -> raw outputs, of learned parameters.
+            links: the link of each of them.
+        """
+        return raw
+
     def resolve_links(self, links: Mapping[str, "str | Link"] | None) -> dict[str, Link]:
         """The link of each parameter: that of `links`, or the default.
 
@@ -392,6 +407,30 @@ class Family(ABC):
             + advice
         )
 
+    @staticmethod
+    def without_offset(constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Row constants in which an offset is part of the exposure, exposure * exp(offset).
+
+        Args:
+            constants: name -> values, as `row_constant` allows them.
+        """
+        given = dict(constants)
+        if "offset" in given:
+            exposure = given.pop("offset").exp()
+            given["exposure"] = exposure * given["exposure"] if "exposure" in given else exposure
+        return given
+
+    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Check targets against quantities of their rows, such as bounds.
+
+        Args:
+            y: targets, shape (N, ...), which lie in the support.
+            constants: name -> values that the family allows, shape (N,).
+
+        Raises:
+            TargetError: for targets that are impossible beside the quantities of their row.
+        """
+
     def row_constant(self, name: str) -> constraints.Constraint:
         """What the values of a quantity that is given for each row must be.
 
@@ -403,7 +442,12 @@ class Family(ABC):
         """
         if name in self.row_constants:
             return self.row_constants[name]
-        takes = " and ".join(self.row_constants) or "no such quantity"
+        names = list(self.row_constants)
+        if "exposure" in names:
+            if name == "offset":
+                return constraints.real
+            names.insert(names.index("exposure") + 1, "offset = log(exposure)")
+        takes = " and ".join(names) or "no such quantity"
         raise ValueError(f"{self.name} cannot take {name!r} for each row: it takes {takes}.")
 
     def check_row_constants(

@@ -317,13 +317,13 @@ class GammaFamily(Family):
     density = "p(y) = rate^a y^(a - 1) exp(-rate y) / Gamma(a), a = concentration = mean * rate"
     breaks = "Zeros are impossible. Tails heavier than exponential are underestimated."
     remedy = (
-        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, two models: see "
-        "at the edge."
+        "log_normal for heavy tails, weibull for lifetimes; where there are zeros, hurdle: see at "
+        "the edge."
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own (no claim, no rain: the target is zero-inflated), take two models: bernoulli for zero "
-        "or not, gamma for the targets above zero. Where it stands for 'too small to measure', add "
+        "own (no claim, no rain), take hurdle with this base: zero or not, and gamma for the "
+        "targets above zero. Where it stands for 'too small to measure', add "
         "a stated amount, such as half the smallest positive value."
     )
 

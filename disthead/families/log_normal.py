@@ -246,14 +246,14 @@ class LogNormalFamily(Family):
         "reacts strongly to the scale."
     )
     remedy = (
-        "gamma or weibull when small values are common; where there are zeros, two models: see at "
-        "the edge."
+        "gamma or weibull when small values are common; where there are zeros, hurdle: see at the "
+        "edge."
     )
     edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take two "
-        "models: bernoulli for zero or not, log_normal for the targets above zero. Where it stands "
-        "for 'too small to measure', add a stated amount, such as half the smallest positive "
-        "value."
+        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take "
+        "hurdle with this base: zero or not, and log_normal for the targets above zero. Where it "
+        "stands for 'too small to measure', add a stated amount, such as half the smallest "
+        "positive value."
     )
 
     def make(self, **parameters: Tensor) -> LogNormal:

@@ -11,6 +11,7 @@ from disthead.distributions.components import component_name
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.discrete_mixture import DiscreteMixture
 from disthead.families.family import Family, get_family
+from disthead.families.mixed_mixture import MixedMixture
 from disthead.families.mixture import Mixture
 from disthead.links import LINKS
 
@@ -20,10 +21,10 @@ __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
 ) -> "Mixture | DiscreteMixture":
-    """The mixture of components, as a `Mixture`, a `DiscreteMixture` or a `CircularMixture`.
+    """The mixture of components, as a `Mixture` or the class for their kind.
 
-    The class depends on the kind of the components: counts and classes give a `DiscreteMixture`,
-    directions a `CircularMixture`.
+    Counts and classes give a `DiscreteMixture`, directions a `CircularMixture`, and numbers that
+    have a density and, at some values, a probability a `MixedMixture`.
 
     Args:
         logits: unnormalised log-weights, shape (..., K).
@@ -37,6 +38,8 @@ def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
     """The class of mixtures of components of that kind."""
     if kind == "direction":
         return CircularMixture
+    if kind == "mixed":
+        return MixedMixture
     return DiscreteMixture if kind in ("count", *CLASSES) else Mixture
 
 

@@ -55,6 +55,8 @@ class NegativeBinomial(Discrete):
         logits: log(probs / (1 - probs)) = log(mean / total_count), shape (...,).
         probs: shape (...,), between 0 and 1. Exactly one of probs and logits is given.
         log_total_count: log(r); r, log(r) or both are given.
+        exposure: the duration or size over which each row was counted, shape (...,), positive; it
+            multiplies the mean, so that its logarithm is added to the logits.
 
     Raises:
         ValueError: unless exactly one of logits and probs is given.
@@ -67,17 +69,23 @@ class NegativeBinomial(Discrete):
         "total_count": constraints.positive,
         "logits": constraints.real,
         "probs": constraints.half_open_interval(0.0, 1.0),
+        "exposure": constraints.positive,
     }
     support = constraints.nonnegative_integer
     _search_steps = 30
     _widest_table = 512  # integers; beyond, the integral over most of them takes less time
     given_probs: Tensor | None = None  # kept since a logit of -inf has no gradient
 
-    def __init__(self, total_count=None, logits=None, *, probs=None, log_total_count=None):
+    def __init__(
+        self, total_count=None, logits=None, *, probs=None, log_total_count=None, exposure=None
+    ):
         exactly_one("negative_binomial", logits=logits, probs=probs)
-        total_count, logits, probs, log_total_count = tensors(
-            total_count, logits, probs, log_total_count
+        total_count, logits, probs, log_total_count, exposure = tensors(
+            total_count, logits, probs, log_total_count, exposure
         )
+        if exposure is not None:
+            odds = log_odds(probs) if logits is None else logits
+            logits, probs = odds + exposure.log(), None
         total_count, log_total_count = positive(total_count, log_total_count)
         success = {"given_probs": probs} if logits is None else {"logits": logits}
         self._store(total_count=total_count, **success, log_total_count=log_total_count)
@@ -353,7 +361,7 @@ class NegativeBinomialFamily(Family):
 
     Args:
         parametrization: "logits" for the parameters total_count = r and logits, "mean" for
-            mean = r exp(logits) and total_count, where rows may have an exposure.
+            mean = r exp(logits) and total_count. Rows may have an exposure by either.
 
     Raises:
         ValueError: for another parametrization.
@@ -362,6 +370,7 @@ class NegativeBinomialFamily(Family):
     name = "negative_binomial"
     support = constraints.nonnegative_integer
     fast_range = {"y": (0.0, 1e5), "mean": (1e-6, 1e6)}
+    row_constants = {"exposure": constraints.positive}
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
     use = "event counts with extra scatter"
@@ -379,8 +388,8 @@ class NegativeBinomialFamily(Family):
         "Extra zeros bend the fit."
     )
     remedy = (
-        "poisson for less scatter; name unequal observation times as exposure. Zeros of another "
-        "origin take a model of their own: bernoulli for whether there is any event."
+        "poisson for less scatter; name unequal observation times as exposure. Extra zeros "
+        "of another origin take zero_inflated, and zeros of one origin hurdle."
     )
 
     def __init__(self, parametrization: str = "logits"):
@@ -392,7 +401,7 @@ class NegativeBinomialFamily(Family):
         )
         if parametrization == "mean":
             self.parameters = {"mean": LINKS["softplus"], "total_count": LINKS["softplus"]}
-            self.row_constants, self.grad_takes_exposure = {"exposure": constraints.positive}, True
+            self.grad_takes_exposure = True
         else:
             self.parameters = {"total_count": LINKS["softplus"], "logits": LINKS["identity"]}
 

@@ -198,8 +198,8 @@ class PoissonFamily(Family):
     )
     remedy = (
         "negative_binomial for extra scatter and many zeros; name unequal observation times as "
-        "exposure. Zeros of another origin take a model of their own: bernoulli for whether there "
-        "is any event."
+        "exposure. Extra zeros of another origin take zero_inflated, and zeros of one origin "
+        "hurdle."
     )
 
     def make(self, **parameters: Tensor) -> Poisson:

@@ -267,7 +267,7 @@ class WeibullFamily(Family):
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take two models: bernoulli for zero or not, weibull for the targets above zero. "
+        "own, take hurdle with this base: zero or not, and weibull for the targets above zero. "
         "Where it stands for 'too small to measure', add a stated amount, such as half the "
         "smallest positive value."
     )

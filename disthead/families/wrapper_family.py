@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution, Kind
-from disthead.errors import unknown_name
+from disthead.errors import unknown_name, warn
 from disthead.families.family import Family, _table, get_family, takes_vectors
 from disthead.links import Link
 
@@ -126,6 +126,19 @@ class WrapperFamily(Family):
         """The values of the base's parameters, and those of the own ones, by name."""
         own = {name: part for name, part in values.items() if self._is_own(name)}
         return {name: part for name, part in values.items() if name not in own}, own
+
+    def warn_of_none(self, is_value: Tensor, values: str) -> None:
+        """Warn where no target of a column is a value that has a probability of its own.
+
+        Args:
+            is_value: which targets are, shape (N, ...).
+            values: the values in words.
+        """
+        if not bool(is_value.any(0).all()):
+            warn(
+                f"no target is {values}, to which {self.name} gives a probability of its own: gate "
+                f"is driven to 0, and its weights without end. Take {self.base.name} alone."
+            )
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return self.base.initial_estimate(y)

@@ -179,7 +179,7 @@ class Output:
             if label not in self.unanswered:
                 findings.scores[label] = self._score(label, label, mean)
         self._comparisons(findings, baseline_name)
-        if self.kind in ("continuous", "mixed"):
+        if self.kind == "continuous":
             for message in diagnostics.check_continuous_target(rows.y).messages:
                 sentence = f"Log scores of densities say little about this target: it has {message}"
                 findings.verdicts.append(Verdict("repeated values", "note", sentence))

@@ -165,9 +165,7 @@ _REMEDIES: dict[str, Callable[[Findings, About], str]] = {
 }
 # The recalibrations for each kind, those that change more after those that change less.
 _METHODS = {
-    **dict.fromkeys(
-        ("continuous", "mixed", "count"), ("ScaleCalibration", "QuantileRecalibration")
-    ),
+    **dict.fromkeys(("continuous", "count"), ("ScaleCalibration", "QuantileRecalibration")),
     **dict.fromkeys(("direction", "vector"), ("ScaleCalibration",)),
     **dict.fromkeys(("classes", "ordinal"), ("TemperatureScaling", "VectorScaling")),
     "binary": ("BetaCalibration", "IsotonicCalibration"),

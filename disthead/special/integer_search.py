@@ -51,7 +51,7 @@ def integer_search(
     result = upper.clone()
     rows = torch.arange(len(target), device=target.device)
     goal, below = _probit(target), lower - 1
-    k = torch.minimum(torch.maximum(start.ceil(), lower), upper)
+    k = torch.minimum(torch.maximum(start.ceil() + 0.0, lower), upper)  # no minus 0
     before = height = torch.full_like(k, torch.nan)  # the last point, and its probit
     stride = torch.zeros_like(k)
     # The width of the bracket one step ago, and two; infinite until the probability is reached.

@@ -450,7 +450,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             if data.has(part):
                 data.check_rows(part, self._check_rows)
                 self._check_dominance(data, part)
-                if part == "train" and not family.support.is_discrete:
+                is_density = not family.support.is_discrete and family.kind != "mixed"
+                if part == "train" and is_density:
                     sample = data.summary("train").sample
                     _, y = present(sample.weight, sample.y)
                     self._check_density(family.observed_rows(y, None)[0])
@@ -491,6 +492,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             table.y, "column " + ", ".join(map(repr, self.columns["target"]))
         )
         self.check_known(table)
+        self.head.family.check_beside(table.y, table.known)
 
     def check_known(self, table: Encoded) -> None:
         """Refuse rows with invalid row constants, such as an exposure of zero.
