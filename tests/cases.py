@@ -26,6 +26,7 @@ from tests.truth import (
     JUST_BELOW_1,
     LOCATIONS,
     LOGITS,
+    SHAPES,
     SPREADS,
     Truth,
     around,
@@ -34,10 +35,15 @@ from tests.truth import (
     beta_entropy,
     beta_log_prob,
     counts,
+    extreme_value_cdf,
+    extreme_value_log_prob,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    generalized_pareto_cdf,
+    generalized_pareto_crps,
+    generalized_pareto_log_prob,
     identity,
     laplace_cdf,
     laplace_crps,
@@ -143,6 +149,8 @@ class Case:
         infinite: questions whose answer is infinite for this row.
         heavy_tailed: whether far tails carry some of the variance, which sums over the support
             miss.
+        moving_support: whether the support depends on the parameters, so that divergences may be
+            infinite.
         has_pole: whether the density is infinite at an end of the support where numbers are too
             coarse to hold its mass.
         links: the parameters with their default links, in the order of the raw outputs.
@@ -162,6 +170,7 @@ class Case:
     infinite: Sequence[str] = ()
     heavy_tailed: bool = False
     has_pole: bool = False
+    moving_support: bool = False
     links: str = ""
 
     def __str__(self) -> str:
@@ -501,6 +510,55 @@ CONTINUOUS = [
             ),
             peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
         ),
+    ),
+    Case(
+        "generalized_extreme_value",
+        "generalized_extreme_value",
+        [0.3, -0.4, 0.15],
+        moving_support=True,
+        links="loc identity, scale softplus, concentration identity",
+        scipy=lambda loc, scale, concentration: st.genextreme(-concentration, loc, scale),
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, SHAPES),
+            lambda loc, scale, c: around(loc, scale),
+            log_prob=extreme_value_log_prob,
+            cdf=extreme_value_cdf,
+            entropy=lambda loc, scale, c: mp.log(scale) + mp.euler * (1 + c) + 1,
+        ),
+    ),
+    Case(
+        "generalized_extreme_value with an upper limit",
+        "generalized_extreme_value",
+        [0.3, -0.4, -0.25],
+        moving_support=True,
+        scipy=lambda loc, scale, concentration: st.genextreme(-concentration, loc, scale),
+    ),
+    Case(
+        "generalized_pareto",
+        "generalized_pareto",
+        [-0.4, 0.15],
+        outside=[-1.0],
+        moving_support=True,
+        links="scale softplus, concentration identity",
+        scipy=lambda scale, concentration: st.genpareto(concentration, scale=scale),
+        truth=Truth(
+            (softplus, identity),
+            (SPREADS, SHAPES),
+            lambda scale, c: [0, *positive(scale)],
+            log_prob=generalized_pareto_log_prob,
+            cdf=generalized_pareto_cdf,
+            entropy=lambda scale, c: mp.log(scale) + c + 1,
+            crps=lambda scale, c, y: generalized_pareto_crps(scale, c, y) if c < 2 else mp.inf,
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "generalized_pareto with an upper limit",
+        "generalized_pareto",
+        [-0.4, -0.25],
+        moving_support=True,
+        scipy=lambda scale, concentration: st.genpareto(concentration, scale=scale),
     ),
 ]
 MIXTURES = [
@@ -871,6 +929,8 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
+    "generalized_pareto with an upper limit",
+    "generalized_extreme_value with an upper limit",
     *(
         "student_t heavy",
         "gamma falling",

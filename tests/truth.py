@@ -262,6 +262,41 @@ def log_normal_crps(loc, scale, y):
     return y * (2 * mp.ncdf(z) - 1) - 2 * mean * between
 
 
+def pareto_hazard(z, c):
+    """log(1 + c z) / c, None where 1 + c z <= 0."""
+    if 1 + c * z <= 0:
+        return None
+    return mp.log1p(c * z) / c if c else z
+
+
+def extreme_value_log_prob(loc, scale, c, y):
+    s = pareto_hazard((y - loc) / scale, c)
+    if s is None or s < -1e4:  # beyond the numbers of double precision
+        return -mp.inf
+    return -mp.log(scale) - (1 + c) * s - mp.exp(-s)
+
+
+def extreme_value_cdf(loc, scale, c, y):
+    s = pareto_hazard((y - loc) / scale, c)
+    return mp.mpf(c < 0) if s is None else mp.exp(-mp.exp(-max(s, -1e4)))
+
+
+def generalized_pareto_log_prob(scale, c, y):
+    s = pareto_hazard(y / scale, c)
+    return -mp.inf if s is None else -mp.log(scale) - (1 + c) * s
+
+
+def generalized_pareto_cdf(scale, c, y):
+    s = pareto_hazard(y / scale, c)
+    return mp.mpf(1) if s is None else -mp.expm1(-s)
+
+
+def generalized_pareto_crps(scale, c, y):
+    rest, power = 1 - generalized_pareto_cdf(scale, c, y), 1 - c
+    taken = (1 - rest**power) / power if power else -mp.log(rest)
+    return y - 2 * scale * taken + scale / (2 - c)
+
+
 def log_sum_exp(terms: Sequence[Number]) -> Number:
     top = max(terms)
     return top + mp.log(mp.fsum(mp.exp(term - top) for term in terms))
@@ -313,6 +348,7 @@ def plackett_luce_log_prob(*parameters):
 # raw outputs of positive parameters
 SPREADS = (-110.0, -50.0, -10.0, -1.0, 0.5, 5.0, 50.0, 1e3, 1e6)
 LOCATIONS = (-110.0, -1.0, 0.0, 0.3, 50.0, 1e6)
+SHAPES = (-2.0, -0.5, -1e-3, 0.0, 1e-9, 0.015, 0.2, 1.0, 5.0)  # of generalised Pareto tails
 LOGITS = (-110.0, -40.0, -5.0, -0.5, 0.0, 2.0, 20.0, 50.0)
 STEPS = (0.0, 1e-3, 0.5, -2.0, 30.0, -1e3, 1e8)
 
