@@ -44,7 +44,11 @@ from tests.truth import (
     generalized_pareto_cdf,
     generalized_pareto_crps,
     generalized_pareto_log_prob,
+    half_normal_crps,
     identity,
+    inverse_gaussian_cdf,
+    inverse_gaussian_entropy,
+    inverse_gaussian_log_prob,
     laplace_cdf,
     laplace_crps,
     log_normal_crps,
@@ -560,6 +564,51 @@ CONTINUOUS = [
         moving_support=True,
         scipy=lambda scale, concentration: st.genpareto(concentration, scale=scale),
     ),
+    Case(
+        "half_normal",
+        "half_normal",
+        [-0.4],
+        outside=[-1.0],
+        links="scale softplus",
+        scipy=lambda scale: st.chi(1, scale=scale),  # halfnorm.ppf has eight digits
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            lambda scale: [0, *positive(scale)],
+            log_prob=lambda scale, y: normal_log_prob(0, scale, y) + mp.log(2),
+            cdf=lambda scale, y: mp.erf(y / scale / mp.sqrt(2)),
+            entropy=lambda scale: (1 + mp.log(mp.pi / 2)) / 2 + mp.log(scale),
+            crps=half_normal_crps,
+            peer=lambda of, raw: of.HalfNormal(tensor_softplus(raw[..., 0])),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gaussian",
+        "inverse_gaussian",
+        [1.5, 0.9],
+        outside=[-1.0, 0.0],
+        links="loc softplus, concentration softplus",
+        scipy=lambda loc, concentration: st.invgauss(loc / concentration, scale=concentration),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda loc, c: positive(loc),
+            log_prob=inverse_gaussian_log_prob,
+            cdf=inverse_gaussian_cdf,
+            entropy=inverse_gaussian_entropy,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gaussian by mean",
+        "inverse_gaussian",
+        [1.5, 0.9],
+        {"parametrization": "mean"},
+        links="mean softplus, concentration softplus",
+        scipy=lambda mean, concentration: st.invgauss(mean / concentration, scale=concentration),
+    ),
 ]
 MIXTURES = [
     Case(
@@ -929,6 +978,7 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
+    "inverse_gaussian by mean",
     "generalized_pareto with an upper limit",
     "generalized_extreme_value with an upper limit",
     *(

@@ -124,6 +124,31 @@ def normal_crps(loc, scale, y):
     return normal_distance(y - loc, scale) - normal_distance(0, mp.sqrt(2) * scale) / 2
 
 
+def half_normal_crps(scale, y):
+    z = y / scale
+    distance = y * (2 * mp.erf(z / mp.sqrt(2)) - 1) + scale * mp.sqrt(2 / mp.pi) * (
+        2 * mp.exp(-z * z / 2) - 1
+    )
+    return distance - scale * (2 / mp.sqrt(mp.pi) - mp.sqrt(2 / mp.pi))
+
+
+def inverse_gaussian_log_prob(mean, c, y):
+    return (mp.log(c / (2 * mp.pi * y**3)) - c * (y - mean) ** 2 / (mean**2 * y)) / 2
+
+
+def inverse_gaussian_cdf(mean, c, y):
+    with mp.workdps(140):  # exp(2 c / mean) meets a tail that is as small
+        root = mp.sqrt(c / y)
+        a, b = root * (y / mean - 1), root * (y / mean + 1)
+        return mp.ncdf(a) + mp.exp(2 * c / mean) * mp.ncdf(-b)
+
+
+def inverse_gaussian_entropy(mean, c):
+    k = 2 * c / mean
+    scaled = mp.exp(k) * mp.e1(k) if k < 1e5 else (1 - 1 / k + 2 / k**2 - 6 / k**3 + 24 / k**4) / k
+    return (1 + mp.log(2 * mp.pi * mean**3 / c) - 3 * scaled) / 2
+
+
 def laplace_cdf(loc, scale, y):
     z = (y - loc) / scale
     return mp.exp(z) / 2 if z < 0 else 1 - mp.exp(-z) / 2
