@@ -46,11 +46,13 @@ from tests.truth import (
     generalized_pareto_log_prob,
     half_normal_crps,
     identity,
+    inverse_gamma_crps,
     inverse_gaussian_cdf,
     inverse_gaussian_entropy,
     inverse_gaussian_log_prob,
     laplace_cdf,
     laplace_crps,
+    log_logistic_crps,
     log_normal_crps,
     log_softmax,
     mixture_cdf,
@@ -609,6 +611,67 @@ CONTINUOUS = [
         links="mean softplus, concentration softplus",
         scipy=lambda mean, concentration: st.invgauss(mean / concentration, scale=concentration),
     ),
+    Case(
+        "log_logistic",
+        "log_logistic",
+        [0.5, 6.0],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus",
+        scipy=lambda scale, concentration: st.fisk(concentration, scale=scale),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda scale, k: positive(scale),
+            log_prob=lambda scale, k, y: (
+                mp.log(k / y) - softplus(k * mp.log(y / scale)) - softplus(-k * mp.log(y / scale))
+            ),
+            cdf=lambda scale, k, y: sigmoid(k * mp.log(y / scale)),
+            entropy=lambda scale, k: mp.log(scale / k) + 2,
+            crps=log_logistic_crps,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gamma",
+        "inverse_gamma",
+        [6.0, 0.2],
+        outside=[-1.0, 0.0],
+        links="concentration softplus, rate softplus",
+        scipy=lambda concentration, rate: st.invgamma(concentration, scale=rate),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, rate: positive(rate / a),
+            log_prob=lambda a, rate, y: gamma_log_prob(a, rate, 1 / y) - 2 * mp.log(y),
+            cdf=lambda a, rate, y: 1 - gamma_cdf(a, rate / y),
+            entropy=lambda a, rate: a + mp.log(rate) + mp.loggamma(a) - (1 + a) * mp.digamma(a),
+            crps=inverse_gamma_crps,
+            peer=lambda of, raw: of.InverseGamma(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "log_normal by mean",
+        "log_normal",
+        [1.2, -0.6],
+        {"parametrization": "mean"},
+        links="mean softplus, scale softplus",
+        scipy=lambda mean, scale: st.lognorm(scale, scale=mean * math.e ** (-(scale**2) / 2)),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, (-5.0, -1.0, 0.5, 5.0)),
+            lambda loc, scale: [mp.exp(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)],
+            log_prob=lambda loc, scale, y: normal_log_prob(loc, scale, mp.log(y)) - mp.log(y),
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y)),
+            entropy=lambda loc, scale: (1 + mp.log(2 * mp.pi)) / 2 + mp.log(scale) + loc,
+            crps=log_normal_crps,
+            convert=lambda mean, scale: (mp.log(mean) - scale**2 / 2, scale),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
 ]
 MIXTURES = [
     Case(
@@ -978,6 +1041,7 @@ TRUTHS = [
 
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
+    "log_normal by mean",
     "inverse_gaussian by mean",
     "generalized_pareto with an upper limit",
     "generalized_extreme_value with an upper limit",

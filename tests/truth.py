@@ -132,6 +132,24 @@ def half_normal_crps(scale, y):
     return distance - scale * (2 / mp.sqrt(mp.pi) - mp.sqrt(2 / mp.pi))
 
 
+def log_logistic_crps(scale, k, y):
+    if k <= 1:
+        return None
+    power, share = 1 / k, sigmoid(k * mp.log(y / scale))
+    mean = scale * mp.pi * power / mp.sin(mp.pi * power)
+    taken = beta_cdf(1 + power, 1 - power, share)
+    return y * (2 * share - 1) + mean * (1 - power - 2 * taken)
+
+
+def inverse_gamma_crps(a, rate, y):
+    if a <= 1:
+        return None
+    below, taken = 1 - gamma_cdf(a, rate / y), 1 - gamma_cdf(a - 1, rate / y)
+    half = mp.mpf(1) / 2
+    pair = mp.exp(log_beta(half, a - half)) / mp.pi
+    return y * (2 * below - 1) + rate / (a - 1) * (1 - 2 * taken - pair)
+
+
 def inverse_gaussian_log_prob(mean, c, y):
     return (mp.log(c / (2 * mp.pi * y**3)) - c * (y - mean) ** 2 / (mean**2 * y)) / 2
 

@@ -16,6 +16,8 @@ from disthead.special.incomplete_gamma import log1mexp
 
 __all__ = ["GeneralizedPareto", "GeneralizedParetoFamily"]
 
+_FARTHEST = 1e300  # standardised targets beyond it, infinity among them, count as that far
+
 
 class GeneralizedPareto(Continuous):
     """Generalised Pareto distribution: P(Y > y) = (1 + c y / scale)^(-1 / c) for y >= 0.
@@ -55,7 +57,7 @@ class GeneralizedPareto(Continuous):
         return torch.zeros_like(limit), torch.where(c < 0, limit, torch.inf)
 
     def _standardised(self, y: Tensor) -> Tensor:
-        return ratio(y.clamp(0.0, 1e300), self.scale, self.log_scale)
+        return ratio(y.clamp(min=0), self.scale, self.log_scale).clamp(max=_FARTHEST)
 
     def _hazard(self, y: Tensor) -> Tensor:
         """The value of -log P(Y > y)."""

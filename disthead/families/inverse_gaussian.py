@@ -1,7 +1,5 @@
 """The inverse Gaussian distribution: the time a random walk with drift takes to a barrier."""
 
-import math
-
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
@@ -82,8 +80,10 @@ class InverseGaussian(Continuous):
 
     def _standardised(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The signed root of the deviance and its companion (`special.inverse_gaussian`)."""
-        root, loc = (self.concentration / y).sqrt(), self.loc
-        return root * ((y - loc) / loc), root * ((y + loc) / loc)
+        root, share = (self.concentration / y).sqrt(), y / self.loc
+        # share - 1 to its own digits, with the gradient of the share, in which nothing cancels
+        excess = share + ((y - self.loc) / self.loc - share).detach()
+        return root * excess, root * (share + 1)
 
     def _log_tails(self, y: Tensor) -> tuple[Tensor, Tensor]:
         empty = y <= 0

@@ -481,7 +481,8 @@ def test_default_metrics_of_every_family_answer(family):
     torch.manual_seed(0)
     collection.update(dist, dist.sample())
     for name, value in collection.compute().items():
-        assert torch.as_tensor(value).isfinite().all(), name
+        # infinite, if at all, where a mean of heavy tails is
+        assert not torch.as_tensor(value).isnan().any(), name
 
 
 def test_histogram_and_coverage_share_one_state():
