@@ -41,6 +41,7 @@ from tests.truth import (
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    generalized_gamma_crps,
     generalized_pareto_cdf,
     generalized_pareto_crps,
     generalized_pareto_log_prob,
@@ -238,7 +239,8 @@ class Case:
         support = self.make_family().support
         if support is constraints.unit_interval or getattr(support, "upper_bound", None) == 1:
             return 1 / (1 + np.exp(-x))
-        y = np.exp(x) if getattr(support, "lower_bound", -np.inf) >= 0 else x
+        lower = getattr(support, "lower_bound", -np.inf)
+        y = lower + np.exp(x) if lower >= 0 else x
         return np.floor(y) if support.is_discrete else y
 
 
@@ -670,6 +672,59 @@ CONTINUOUS = [
             crps=log_normal_crps,
             convert=lambda mean, scale: (mp.log(mean) - scale**2 / 2, scale),
             limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "generalized_gamma",
+        "generalized_gamma",
+        [0.5, 1.2, 1.6],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus, power softplus",
+        scipy=lambda scale, concentration, power: st.gengamma(concentration, power, scale=scale),
+        truth=Truth(
+            (softplus, softplus, softplus),
+            (SPREADS, (-10.0, -1.0, 0.5, 5.0, 50.0, 1e3), (-5.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda scale, a, power: [
+                *(scale * a ** (1 / power) * factor for factor in (1e-3, 0.5, 1, 1.001, 3)),
+                *(1e-6, 1, 1e6),
+            ],
+            log_prob=lambda scale, a, power, y: (
+                gamma_log_prob(a, 1, (y / scale) ** power)
+                + mp.log(power / y * (y / scale) ** power)
+                if power * mp.log(y / scale) < 60  # beyond, derivatives lose the digits
+                else -mp.inf
+            ),
+            cdf=lambda scale, a, power, y: gamma_cdf(
+                a, mp.exp(min(power * mp.log(y / scale), mp.mpf(30)))
+            ),
+            entropy=lambda scale, a, power: (
+                mp.log(scale / power) + mp.loggamma(a) + a + (1 / power - a) * mp.digamma(a)
+            ),
+            crps=generalized_gamma_crps,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "pareto",
+        "pareto",
+        [6.0],
+        outside=[-1.0, 0.5],
+        links="scale constant, alpha softplus",
+        scipy=lambda scale, alpha: st.pareto(alpha, scale=scale),
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            lambda alpha: [1, 1.0009765625, 2, 1e3, 1e6, 1e30],
+            log_prob=lambda alpha, y: mp.log(alpha) - (alpha + 1) * mp.log(y),
+            cdf=lambda alpha, y: -mp.expm1(-alpha * mp.log(y)),
+            entropy=lambda alpha: -mp.log(alpha) + 1 / alpha + 1,
+            crps=lambda alpha, y: (
+                generalized_pareto_crps(1 / alpha, 1 / alpha, y - 1)
+                if alpha > mp.mpf(1) / 2
+                else None
+            ),
+            limits=(1, math.inf),
         ),
     ),
 ]

@@ -141,6 +141,13 @@ def log_logistic_crps(scale, k, y):
     return y * (2 * share - 1) + mean * (1 - power - 2 * taken)
 
 
+def generalized_gamma_crps(scale, a, power, y):
+    x, b, half = mp.exp(min(power * mp.log(y / scale), mp.mpf(30))), a + 1 / power, mp.mpf(1) / 2
+    mean = scale * mp.exp(mp.loggamma(b) - mp.loggamma(a))
+    taken = gamma_cdf(b, x) + beta_cdf(a, b, half)
+    return y * (2 * gamma_cdf(a, x) - 1) + 2 * mean * (1 - taken)
+
+
 def inverse_gamma_crps(a, rate, y):
     if a <= 1:
         return None

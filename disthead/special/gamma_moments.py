@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from .precision import horner
-from .stirling import lgamma, lgamma1p
+from .quadrature import gauss_legendre
+from .stirling import lgamma, lgamma1p, trigamma
 
-__all__ = ["lgamma1p_slope", "lgamma_convexity"]
+__all__ = ["lgamma1p_slope", "lgamma_convexity", "log_gamma_second_difference"]
 
 _NEAR = 0.02  # where the series below are exact to rounding
 _EULER = 0.5772156649015329
@@ -45,3 +46,24 @@ def lgamma_convexity(x: Tensor) -> Tensor:
     far = torch.where(near, 1.0, x)
     direct = (lgamma(1 + 2 * far) - 2 * lgamma(1 + far)) / far.square()
     return torch.where(near, horner(torch.where(near, x, 0.0), _CONVEXITY), direct)
+
+
+def log_gamma_second_difference(x: Tensor, step: Tensor) -> Tensor:
+    """The second difference lgamma(x + 2 s) - 2 lgamma(x + s) + lgamma(x) >= 0, elementwise.
+
+    Nothing cancels for steps s below x: there it is an integral of the trigamma function. The
+    tensors x > 0 and s > 0 have one shape.
+
+    >>> double = torch.tensor([3.0, 1.0], dtype=torch.float64)
+    >>> log_gamma_second_difference(double[:1], double[1:])  # log(4! 2! / 3!^2)
+    tensor([0.2877], dtype=torch.float64)
+    """
+    small = step < x
+    near, wide = torch.where(small, step, 0.5 * x), torch.where(small, x, step)
+    nodes, weights = gauss_legendre(24, x)
+    up, down = near.unsqueeze(-1) * nodes, near.unsqueeze(-1) * (2 - nodes)
+    start = x.unsqueeze(-1)
+    curvature = trigamma(start + up) + trigamma(start + down)
+    integral = near.square() * (weights * nodes * curvature).sum(-1)
+    direct = lgamma(x + 2 * wide) - 2 * lgamma(x + wide) + lgamma(x)
+    return torch.where(small, integral, direct)
