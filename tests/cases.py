@@ -78,6 +78,8 @@ from tests.truth import (
     sum_over_counts,
     tensor_softplus,
     triangle,
+    tweedie_cdf,
+    tweedie_log_prob,
     von_mises_cdf,
     von_mises_entropy,
     von_mises_log_prob,
@@ -727,6 +729,25 @@ CONTINUOUS = [
             limits=(1, math.inf),
         ),
     ),
+]
+# With the kind "mixed"; `tests/families/test_tweedie.py` asks it what others are asked by all.
+TWEEDIE = [
+    Case(
+        "tweedie",
+        "tweedie",
+        [0.8, -0.3],
+        kind="mixed",
+        outside=[-1.0],
+        links="mean softplus, dispersion softplus, power constant",
+        truth=Truth(
+            (softplus, softplus),
+            ((-10.0, -1.0, 0.5, 5.0, 50.0), (-3.0, -1.0, 0.5, 5.0)),
+            lambda mean, dispersion: [0, *positive(mean)[:-3]],
+            log_prob=tweedie_log_prob,
+            cdf=tweedie_cdf,
+            limits=(0, math.inf),
+        ),
+    )
 ]
 MIXTURES = [
     Case(

@@ -285,6 +285,30 @@ def negative_binomial_log_prob(r, logits, y):
     return choices - r * softplus(logits) - y * softplus(-logits)
 
 
+def tweedie_terms(mean, dispersion, power, y):
+    """The mean number of amounts, their concentration and scale, and the numbers that matter."""
+    rate = mean ** (2 - power) / (dispersion * (2 - power))
+    a, unit = (2 - power) / (power - 1), dispersion * (power - 1) * mean ** (power - 1)
+    center = rate * (y / (rate * a * unit)) ** (a / (1 + a))
+    width = 20 * mp.sqrt(max(center, rate)) + 60
+    first, last = min(center, rate) - width, max(center, rate) + width
+    return rate, a, unit, range(max(1, int(first)), int(last))
+
+
+def tweedie_log_prob(mean, dispersion, y, power=mp.mpf(3) / 2):
+    rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
+    if y == 0:
+        return -rate
+    terms = [poisson_log_prob(rate, n) + gamma_log_prob(n * a, 1 / unit, y) for n in numbers]
+    return log_sum_exp(terms)
+
+
+def tweedie_cdf(mean, dispersion, y, power=mp.mpf(3) / 2):
+    rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
+    parts = (mp.exp(poisson_log_prob(rate, n)) * gamma_cdf(n * a, y / unit) for n in numbers)
+    return mp.exp(-rate) + mp.fsum(parts)
+
+
 def sum_over_counts(log_mass: Callable[[Number], Number], mean: Number, stddev: Number) -> Number:
     """-sum p log p, None where there are too many terms to add up."""
     last = int(mean + 60 * stddev + 200)

@@ -150,13 +150,14 @@ class InverseGamma(Continuous):
 
         y (2 F(y) - 1) + mean (1 - 2 Q(a - 1, rate / y) - B(1/2, a - 1/2) / pi) for a > 1, with the
         regularised incomplete gamma function Q, from E|Y - y| - E|Y - Y'| / 2; by quadrature up to
-        a = 1, where the mean is infinite.
+        a = 1, where the mean is infinite; infinite up to a = 1/2.
         """
         finite = self.concentration > 1.05  # closer to 1 terms cancel
         if are_concrete(finite) and bool(finite.all()):
             return self._crps_of_finite_mean(y)
         safe = InverseGamma(torch.where(finite, self.concentration, 2.0), self.rate)
-        return torch.where(finite, safe._crps_of_finite_mean(y), super().crps(y))
+        score = torch.where(finite, safe._crps_of_finite_mean(y), super().crps(y))
+        return torch.where(self.concentration > 0.5, score, torch.inf)
 
     def _crps_of_finite_mean(self, y: Tensor) -> Tensor:
         a, inverse = self.concentration, self._standardised(y)

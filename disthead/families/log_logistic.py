@@ -149,13 +149,14 @@ class LogLogistic(Continuous):
 
         y (2 F - 1) + mean (1 - 1 / k - 2 I(F; 1 + 1 / k, 1 - 1 / k)) for k > 1, with the
         regularised incomplete beta function I, after Jordan, Krueger and Lerch 2019; by quadrature
-        up to k = 1, where the mean is infinite.
+        up to k = 1, where the mean is infinite; infinite up to k = 1/2.
         """
         finite = self.concentration > 1.05  # closer to 1 terms cancel
         if are_concrete(finite) and bool(finite.all()):
             return self._crps_of_finite_mean(y)
         safe = LogLogistic(self.scale, torch.where(finite, self.concentration, 2.0))
-        return torch.where(finite, safe._crps_of_finite_mean(y), super().crps(y))
+        score = torch.where(finite, safe._crps_of_finite_mean(y), super().crps(y))
+        return torch.where(self.concentration > 0.5, score, torch.inf)
 
     def _crps_of_finite_mean(self, y: Tensor) -> Tensor:
         power = 1 / self.concentration

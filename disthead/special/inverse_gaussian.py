@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .elementwise import Elementwise
 from .incomplete_gamma import log1mexp
-from .inverse import log_concave_root
+from .inverse import newton_from_left
 from .plain import erfcx
 from .quadrature import gauss_legendre
 
@@ -21,7 +21,6 @@ __all__ = ["exp1_scaled", "inverse_gaussian_log_tails", "inverse_gaussian_quanti
 
 _EULER = 0.5772156649015329
 _ROOT_HALF = math.sqrt(0.5)
-_STEPS = 12  # of the search, which triples the digits in each
 _FAR = 40.0  # where exp(-u^2 - 2 a u) is 0 to rounding
 
 
@@ -75,20 +74,16 @@ def inverse_gaussian_quantile(k: Tensor, below: Tensor, above: Tensor) -> Tensor
     log_target = torch.where(left, below, above).log()
     sign, size = torch.where(left, 1.0, -1.0).to(k.dtype), 2 * k.sqrt()
 
-    def tail(v: Tensor, accuracy: int) -> tuple[Tensor, Tensor, Tensor]:
+    def step(v: Tensor) -> Tensor:
         u = sign * v
         a, b = size * torch.sinh(0.5 * u), size * torch.cosh(0.5 * u)
-        log_cdf, log_survival = inverse_gaussian_log_tails(a, b)
+        log_tail = torch.where(left, *inverse_gaussian_log_tails(a, b))
         log_density = 0.5 * (k / (2 * math.pi)).log() - 0.5 * u - 0.5 * a.square()
-        return (
-            torch.where(left, log_cdf, log_survival),
-            log_density,
-            -sign * (0.5 + k * torch.sinh(u)),
-        )
+        return v + (log_target - log_tail) * torch.exp(log_tail - log_density)
 
     bound = -log_target / k
     start = -torch.log1p(bound + torch.sqrt(bound * (bound + 2)))
-    return sign * log_concave_root(tail, log_target, start, (0,) * _STEPS)
+    return sign * newton_from_left(step, start)
 
 
 class _Exp1Scaled(Elementwise):
