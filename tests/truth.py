@@ -295,7 +295,7 @@ def tweedie_terms(mean, dispersion, power, y):
     return rate, a, unit, range(max(1, int(first)), int(last))
 
 
-def tweedie_log_prob(mean, dispersion, y, power=mp.mpf(3) / 2):
+def tweedie_log_prob(mean, dispersion, y, power=1.5):
     rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
     if y == 0:
         return -rate
@@ -303,7 +303,7 @@ def tweedie_log_prob(mean, dispersion, y, power=mp.mpf(3) / 2):
     return log_sum_exp(terms)
 
 
-def tweedie_cdf(mean, dispersion, y, power=mp.mpf(3) / 2):
+def tweedie_cdf(mean, dispersion, y, power=1.5):
     rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
     parts = (mp.exp(poisson_log_prob(rate, n)) * gamma_cdf(n * a, y / unit) for n in numbers)
     return mp.exp(-rate) + mp.fsum(parts)

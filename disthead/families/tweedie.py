@@ -123,8 +123,8 @@ class Tweedie(Univariate):
     dispersion (power - 1) mean^(power - 1). P(Y = 0) = exp(-E[N]), and the variance is dispersion
     mean^power. `log_prob` is the log-probability at 0 and the log-density elsewhere, by the exact
     series of Dunn and Smyth 2005, Series evaluation of Tweedie exponential dispersion model
-    densities. Where half the largest number of its terms exceeds 64 the sum takes every h-th one,
-    which is as exact for powers from 1.05 to 1.95.
+    densities. Quantiles and the cdf are exact for powers from 1.05 on; nearer to 1 the amounts are
+    so nearly equal that the distribution has many peaks.
 
     Args:
         mean: shape (...,), positive, in the units of y.

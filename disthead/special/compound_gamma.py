@@ -3,8 +3,8 @@
 N is Poisson with the mean `rate`, and given N = n the sum has a gamma distribution with the
 concentration n shape and rate 1. All tensors are in double precision and broadcast. Series over n
 take a fixed number of terms around the largest one. Where that window is too narrow for all
-integers the terms are a smooth function of n, whose sum over every h-th number, times h, is the same
-to rounding (by Poisson's summation formula). Source: Dunn and Smyth 2005, Series evaluation of
+integers the terms are a smooth function of n: the sum over every h-th number, times h, is then the
+same to rounding (by Poisson's summation formula). Source: Dunn and Smyth 2005, Series evaluation of
 Tweedie exponential dispersion model densities.
 """
 

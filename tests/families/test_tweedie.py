@@ -75,7 +75,7 @@ def test_density_is_the_slope_of_the_cdf():
 
 def integral(dist: Tweedie, function) -> torch.Tensor:
     """E[function(Y)] by a fine grid of log(y) and the probability of 0."""
-    v = torch.linspace(-60, 8, 2501, dtype=torch.float64).unsqueeze(-1)
+    v = torch.linspace(-40, 6, 1201, dtype=torch.float64).unsqueeze(-1)
     y = v.exp()
     step = float(v[1] - v[0])
     zero = double(0.0)
@@ -133,14 +133,18 @@ def test_a_linear_head_reaches_the_maximum_likelihood(options):
     parameters.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(200, 1, generator=generator, dtype=torch.float64)
+    x = torch.randn(60, 1, generator=generator, dtype=torch.float64)
     y = Tweedie((0.3 + 0.5 * x[:, 0]).exp(), double(0.8), 1.4).sample(generator=generator)
     head = dh.DistributionHead(
         "tweedie", 1, links={"mean": "exp"}, shared=("dispersion", "power"), **options
     ).double()
     head.initialize(y)
     optimizer = torch.optim.LBFGS(
-        head.parameters(), max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-10
+        head.parameters(),
+        max_iter=200,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-9,
+        tolerance_change=1e-14,
     )
 
     def closure():
