@@ -135,9 +135,9 @@ def test_a_linear_head_reaches_the_maximum_likelihood(options):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(60, 1, generator=generator, dtype=torch.float64)
     y = Tweedie((0.3 + 0.5 * x[:, 0]).exp(), double(0.8), 1.4).sample(generator=generator)
-    head = dh.DistributionHead(
-        "tweedie", 1, links={"mean": "exp"}, shared=("dispersion", "power"), **options
-    ).double()
+    shared = ("dispersion", "power") if options else ("dispersion",)
+    head = dh.DistributionHead("tweedie", 1, links={"mean": "exp"}, shared=shared, **options)
+    head = head.double()
     head.initialize(y)
     optimizer = torch.optim.LBFGS(
         head.parameters(),
