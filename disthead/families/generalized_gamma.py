@@ -1,7 +1,7 @@
 """The generalised gamma distribution: powers of gamma variables, gamma and Weibull among them."""
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
@@ -172,6 +172,9 @@ class GeneralizedGamma(Continuous):
         change = (1 / self.power - 1) * digamma(self.concentration)
         return gamma.entropy() + self.log_scale - self.log_power + change
 
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return super().rsample(sample_shape, generator).clamp(min=torch.finfo(self.dtype).tiny)
+
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, in the units of y.
@@ -183,7 +186,9 @@ class GeneralizedGamma(Continuous):
         b = a + 1 / self.power
         half = torch.full_like(a, 0.5)
         larger = betainc(a, b, half)  # the probability that a gamma variable exceeds another
-        return y * (2 * gammainc(a, x) - 1) + 2 * self.mean * (1 - gammainc(b, x) - larger)
+        mean = self.mean
+        score = y * (2 * gammainc(a, x) - 1) + 2 * mean * (1 - gammainc(b, x) - larger)
+        return torch.where(mean.isinf(), torch.inf, score)  # beyond all numbers
 
 
 class GeneralizedGammaFamily(Family):

@@ -79,17 +79,17 @@ class InverseGaussian(Continuous):
         return torch.where(inside, value, -torch.inf)
 
     def _standardised(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The signed root of the deviance and its companion (`special.inverse_gaussian`)."""
+        """The signed root a of the deviance, and sqrt(concentration / y)."""
         root, share = (self.concentration / y).sqrt(), y / self.loc
         # share - 1 to its own digits, with the gradient of the share, in which nothing cancels
         excess = share + ((y - self.loc) / self.loc - share).detach()
-        return root * excess, root * (share + 1)
+        return root * excess, root
 
     def _log_tails(self, y: Tensor) -> tuple[Tensor, Tensor]:
         empty = y <= 0
         full = y == torch.inf
-        a, b = self._standardised(torch.where(empty | full, self.loc, y))
-        log_cdf, log_survival = inverse_gaussian_log_tails(a, b)
+        a, root = self._standardised(torch.where(empty | full, self.loc, y))
+        log_cdf, log_survival = inverse_gaussian_log_tails(a, root)
         return (
             torch.where(empty, -torch.inf, torch.where(full, 0.0, log_cdf)),
             torch.where(full, -torch.inf, torch.where(empty, 0.0, log_survival)),
@@ -146,7 +146,7 @@ class InverseGaussian(Continuous):
         """Samples by Michael, Schucany and Haas 1976, with implicit gradients."""
         exact = self._in_double()
         shape = self._extended_shape(sample_shape)
-        like = {"dtype": exact.dtype, "device": self.device, "generator": generator}
+        like: dict[str, Any] = {"dtype": exact.dtype, "device": self.device, "generator": generator}
         with torch.no_grad():
             square = torch.randn(shape, **like).square()
             half = 0.5 * square * (exact.loc / exact.concentration)

@@ -24,36 +24,37 @@ _ROOT_HALF = math.sqrt(0.5)
 _FAR = 40.0  # where exp(-u^2 - 2 a u) is 0 to rounding
 
 
-def inverse_gaussian_log_tails(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def inverse_gaussian_log_tails(a: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
     """The logarithms of P(Y <= y) and P(Y > y), elementwise in double precision.
 
     Args:
-        a: sqrt(concentration / y) (y - mean) / mean, shape (...).
-        b: sqrt(concentration / y) (y + mean) / mean, shape (...); b > |a|.
+        a: root (y - mean) / mean, shape (...).
+        root: sqrt(concentration / y), shape (...), half the difference of b and a.
     """
     left = a <= 0
     below, above = torch.where(left, a, -1.0), torch.where(left, 1.0, a)
-    other = erfcx(b * _ROOT_HALF)
+    other = erfcx((a + 2 * root) * _ROOT_HALF)
     log_low = torch.log(erfcx(-below * _ROOT_HALF) + other) - 0.5 * below.square() - math.log(2)
-    log_high = torch.log(_difference(above, b, other)) - 0.5 * above.square() - math.log(2)
+    log_high = torch.log(_difference(above, 2 * root, other)) - 0.5 * above.square() - math.log(2)
     log_cdf = torch.where(left, log_low, log1mexp(torch.where(left, -1.0, log_high)))
     log_survival = torch.where(left, log1mexp(torch.where(left, log_low, -1.0)), log_high)
     return log_cdf, log_survival
 
 
-def _difference(a: Tensor, b: Tensor, other: Tensor) -> Tensor:
-    """erfcx(a / sqrt(2)) - erfcx(b / sqrt(2)) for 0 < a < b, where `other` is the latter.
+def _difference(a: Tensor, step: Tensor, other: Tensor) -> Tensor:
+    """erfcx(a / sqrt(2)) - erfcx((a + step) / sqrt(2)) for a > 0, where `other` is the latter.
 
     Where they are nearly equal it is an integral, from that of exp(-u^2 - 2 a u) for erfcx(a).
     """
-    close = b < 1.5 * a
+    close = step < 0.5 * a
     direct = erfcx(torch.where(close, 1.0, a) * _ROOT_HALF) - torch.where(close, 0.0, other)
-    start, step = torch.where(close, a, 1.0) * _ROOT_HALF, (b - a) * _ROOT_HALF
+    start = torch.where(close, a, 1.0) * _ROOT_HALF
+    step = torch.where(close, step, 1.0) * _ROOT_HALF
     end = _FAR / (start + torch.sqrt(start.square() + _FAR))
     nodes, weights = gauss_legendre(48, a)
     u = nodes * end.unsqueeze(-1)
     decay = torch.exp(-u * (u + 2 * start.unsqueeze(-1)))
-    values = decay * -torch.expm1(-2 * torch.where(close, step, 1.0).unsqueeze(-1) * u)
+    values = decay * -torch.expm1(-2 * step.unsqueeze(-1) * u)
     integral = 2 / math.sqrt(math.pi) * end * (weights * values).sum(-1)
     return torch.where(close, integral, direct)
 
@@ -76,8 +77,8 @@ def inverse_gaussian_quantile(k: Tensor, below: Tensor, above: Tensor) -> Tensor
 
     def step(v: Tensor) -> Tensor:
         u = sign * v
-        a, b = size * torch.sinh(0.5 * u), size * torch.cosh(0.5 * u)
-        log_tail = torch.where(left, *inverse_gaussian_log_tails(a, b))
+        a, root = size * torch.sinh(0.5 * u), 0.5 * size * torch.exp(-0.5 * u)
+        log_tail = torch.where(left, *inverse_gaussian_log_tails(a, root))
         log_density = 0.5 * (k / (2 * math.pi)).log() - 0.5 * u - 0.5 * a.square()
         return v + (log_target - log_tail) * torch.exp(log_tail - log_density)
 
