@@ -110,7 +110,7 @@ class GeneralizedGamma(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        inside = y > 0
+        inside = (y > 0) & (y < torch.inf)
         y = torch.where(inside, y, self.scale)
         log_x = self._log_x(y)
         a, far = self.concentration, log_x.abs() > 690  # where x underflows or overflows

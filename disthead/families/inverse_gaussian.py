@@ -1,5 +1,7 @@
 """The inverse Gaussian distribution: the time a random walk with drift takes to a barrier."""
 
+from typing import Any
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
@@ -246,7 +248,9 @@ class InverseGaussianFamily(Family):
         self.parameters = dict.fromkeys((parametrization, "concentration"), LINKS["softplus"])
 
     def make(self, **parameters: Tensor) -> InverseGaussian:
-        return self.distribution_class(**parameters)
+        if self.parametrization == "mean":
+            return MeanInverseGaussian(**parameters)
+        return InverseGaussian(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         # the maximum likelihood fit; constant targets get a relative standard deviation of 1 %
