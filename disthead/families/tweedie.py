@@ -135,7 +135,7 @@ class Tweedie(Univariate):
         log_power: is not used.
 
     >>> Tweedie(2.0, 1.0, 1.5).log_prob(torch.tensor([0.0, 2.0]))  # -2 sqrt(2) at 0
-    tensor([-2.8284, -1.4953])
+    tensor([-2.8284, -1.5122])
     """
 
     arg_constraints = {
