@@ -48,7 +48,14 @@ def formulas() -> dict[str, Formula]:
             given = {
                 one: LINKS["identity"] for one in family.row_constants if family.grad_takes_exposure
             }
-            for links in (family.parameters, dict(family.parameters) | given):
+            if family.distribution_class is None:
+                continue
+            # a parameter that is fixed by default may be predicted
+            own = {
+                one: LINKS["softplus"] if link.is_constant else link
+                for one, link in family.parameters.items()
+            }
+            for links in (own, own | given):
                 formula = family.formula(links)
                 key = formula_name(formula)
                 if key is not None and is_of_numbers(formula):

@@ -26,6 +26,7 @@ from tests.truth import (
     JUST_BELOW_1,
     LOCATIONS,
     LOGITS,
+    SHAPES,
     SPREADS,
     Truth,
     around,
@@ -35,14 +36,26 @@ from tests.truth import (
     beta_log_prob,
     counts,
     discretised_normal_log_prob,
+    extreme_value_cdf,
+    extreme_value_log_prob,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
     hurdle_poisson_log_prob,
+    generalized_gamma_crps,
+    generalized_pareto_cdf,
+    generalized_pareto_crps,
+    generalized_pareto_log_prob,
+    half_normal_crps,
     identity,
+    inverse_gamma_crps,
+    inverse_gaussian_cdf,
+    inverse_gaussian_entropy,
+    inverse_gaussian_log_prob,
     laplace_cdf,
     laplace_crps,
+    log_logistic_crps,
     log_normal_crps,
     log_softmax,
     mixture_cdf,
@@ -69,6 +82,8 @@ from tests.truth import (
     triangle,
     truncated_normal_cdf,
     truncated_normal_log_prob,
+    tweedie_cdf,
+    tweedie_log_prob,
     von_mises_cdf,
     von_mises_entropy,
     von_mises_log_prob,
@@ -151,6 +166,8 @@ class Case:
         infinite: questions whose answer is infinite for this row.
         heavy_tailed: whether far tails carry some of the variance, which sums over the support
             miss.
+        moving_support: whether the support depends on the parameters, so that divergences may be
+            infinite.
         has_pole: whether the density is infinite at an end of the support where numbers are too
             coarse to hold its mass.
         links: the parameters with their default links, in the order of the raw outputs.
@@ -170,6 +187,7 @@ class Case:
     infinite: Sequence[str] = ()
     heavy_tailed: bool = False
     has_pole: bool = False
+    moving_support: bool = False
     links: str = ""
 
     def __str__(self) -> str:
@@ -244,6 +262,7 @@ class Case:
                 getattr(support, "lower_bound", -np.inf), getattr(support, "upper_bound", np.inf)
             )
         return y
+        return np.floor(y) if support.is_discrete else y
 
 
 # scipy's distributions by the library's parameter names, in other units where these are given.
@@ -530,6 +549,233 @@ CONTINUOUS = [
             peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
         ),
     ),
+    Case(
+        "generalized_extreme_value",
+        "generalized_extreme_value",
+        [0.3, -0.4, 0.15],
+        moving_support=True,
+        links="loc identity, scale softplus, concentration identity",
+        scipy=lambda loc, scale, concentration: st.genextreme(-concentration, loc, scale),
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, SHAPES),
+            lambda loc, scale, c: around(loc, scale),
+            log_prob=extreme_value_log_prob,
+            cdf=extreme_value_cdf,
+            entropy=lambda loc, scale, c: mp.log(scale) + mp.euler * (1 + c) + 1,
+        ),
+    ),
+    Case(
+        "generalized_extreme_value with an upper limit",
+        "generalized_extreme_value",
+        [0.3, -0.4, -0.25],
+        moving_support=True,
+        scipy=lambda loc, scale, concentration: st.genextreme(-concentration, loc, scale),
+    ),
+    Case(
+        "generalized_pareto",
+        "generalized_pareto",
+        [-0.4, 0.15],
+        outside=[-1.0],
+        moving_support=True,
+        links="scale softplus, concentration identity",
+        scipy=lambda scale, concentration: st.genpareto(concentration, scale=scale),
+        truth=Truth(
+            (softplus, identity),
+            (SPREADS, SHAPES),
+            lambda scale, c: [0, *positive(scale)],
+            log_prob=generalized_pareto_log_prob,
+            cdf=generalized_pareto_cdf,
+            entropy=lambda scale, c: mp.log(scale) + c + 1,
+            crps=lambda scale, c, y: generalized_pareto_crps(scale, c, y) if c < 2 else mp.inf,
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "generalized_pareto with an upper limit",
+        "generalized_pareto",
+        [-0.4, -0.25],
+        moving_support=True,
+        scipy=lambda scale, concentration: st.genpareto(concentration, scale=scale),
+    ),
+    Case(
+        "half_normal",
+        "half_normal",
+        [-0.4],
+        outside=[-1.0],
+        links="scale softplus",
+        scipy=lambda scale: st.chi(1, scale=scale),  # halfnorm.ppf has eight digits
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            lambda scale: [0, *positive(scale)],
+            log_prob=lambda scale, y: normal_log_prob(0, scale, y) + mp.log(2),
+            cdf=lambda scale, y: mp.erf(y / scale / mp.sqrt(2)),
+            entropy=lambda scale: (1 + mp.log(mp.pi / 2)) / 2 + mp.log(scale),
+            crps=half_normal_crps,
+            peer=lambda of, raw: of.HalfNormal(tensor_softplus(raw[..., 0])),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gaussian",
+        "inverse_gaussian",
+        [1.5, 0.9],
+        outside=[-1.0, 0.0],
+        links="loc softplus, concentration softplus",
+        scipy=lambda loc, concentration: st.invgauss(loc / concentration, scale=concentration),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda loc, c: positive(loc),
+            log_prob=inverse_gaussian_log_prob,
+            cdf=inverse_gaussian_cdf,
+            entropy=inverse_gaussian_entropy,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gaussian by mean",
+        "inverse_gaussian",
+        [1.5, 0.9],
+        {"parametrization": "mean"},
+        links="mean softplus, concentration softplus",
+        scipy=lambda mean, concentration: st.invgauss(mean / concentration, scale=concentration),
+    ),
+    Case(
+        "log_logistic",
+        "log_logistic",
+        [0.5, 6.0],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus",
+        scipy=lambda scale, concentration: st.fisk(concentration, scale=scale),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda scale, k: positive(scale),
+            log_prob=lambda scale, k, y: (
+                mp.log(k / y) - softplus(k * mp.log(y / scale)) - softplus(-k * mp.log(y / scale))
+            ),
+            cdf=lambda scale, k, y: sigmoid(k * mp.log(y / scale)),
+            entropy=lambda scale, k: mp.log(scale / k) + 2,
+            crps=log_logistic_crps,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "inverse_gamma",
+        "inverse_gamma",
+        [6.0, 0.2],
+        outside=[-1.0, 0.0],
+        links="concentration softplus, rate softplus",
+        scipy=lambda concentration, rate: st.invgamma(concentration, scale=rate),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, rate: positive(rate / a),
+            log_prob=lambda a, rate, y: gamma_log_prob(a, rate, 1 / y) - 2 * mp.log(y),
+            cdf=lambda a, rate, y: 1 - gamma_cdf(a, rate / y),
+            entropy=lambda a, rate: a + mp.log(rate) + mp.loggamma(a) - (1 + a) * mp.digamma(a),
+            crps=inverse_gamma_crps,
+            peer=lambda of, raw: of.InverseGamma(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "log_normal by mean",
+        "log_normal",
+        [1.2, -0.6],
+        {"parametrization": "mean"},
+        links="mean softplus, scale softplus",
+        scipy=lambda mean, scale: st.lognorm(scale, scale=mean * math.e ** (-(scale**2) / 2)),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, (-5.0, -1.0, 0.5, 5.0)),
+            lambda loc, scale: [mp.exp(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)],
+            log_prob=lambda loc, scale, y: normal_log_prob(loc, scale, mp.log(y)) - mp.log(y),
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y)),
+            entropy=lambda loc, scale: (1 + mp.log(2 * mp.pi)) / 2 + mp.log(scale) + loc,
+            crps=log_normal_crps,
+            convert=lambda mean, scale: (mp.log(mean) - scale**2 / 2, scale),
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "generalized_gamma",
+        "generalized_gamma",
+        [0.5, 1.2, 1.6],
+        outside=[-1.0, 0.0],
+        links="scale softplus, concentration softplus, power softplus",
+        scipy=lambda scale, concentration, power: st.gengamma(concentration, power, scale=scale),
+        truth=Truth(
+            (softplus, softplus, softplus),
+            (SPREADS, (-10.0, -1.0, 0.5, 5.0, 50.0, 1e3), (-5.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda scale, a, power: [
+                *(scale * a ** (1 / power) * factor for factor in (1e-3, 0.5, 1, 1.001, 3)),
+                *(1e-6, 1, 1e6),
+            ],
+            log_prob=lambda scale, a, power, y: (
+                gamma_log_prob(a, 1, (y / scale) ** power)
+                + mp.log(power / y * (y / scale) ** power)
+                if power * mp.log(y / scale) < 60  # beyond, derivatives lose the digits
+                else -mp.inf
+            ),
+            cdf=lambda scale, a, power, y: gamma_cdf(
+                a, mp.exp(min(power * mp.log(y / scale), mp.mpf(30)))
+            ),
+            entropy=lambda scale, a, power: (
+                mp.log(scale / power) + mp.loggamma(a) + a + (1 / power - a) * mp.digamma(a)
+            ),
+            crps=generalized_gamma_crps,
+            rounded=0,
+            limits=(JUST_ABOVE_0, math.inf),
+        ),
+    ),
+    Case(
+        "pareto",
+        "pareto",
+        [6.0],
+        outside=[-1.0, 0.5],
+        links="scale constant, alpha softplus",
+        scipy=lambda scale, alpha: st.pareto(alpha, scale=scale),
+        truth=Truth(
+            (softplus,),
+            (SPREADS,),
+            lambda alpha: [1, 1.0009765625, 2, 1e3, 1e6, 1e30],
+            log_prob=lambda alpha, y: mp.log(alpha) - (alpha + 1) * mp.log(y),
+            cdf=lambda alpha, y: -mp.expm1(-alpha * mp.log(y)),
+            entropy=lambda alpha: -mp.log(alpha) + 1 / alpha + 1,
+            crps=lambda alpha, y: (
+                generalized_pareto_crps(1 / alpha, 1 / alpha, y - 1)
+                if alpha > mp.mpf(1) / 2
+                else None
+            ),
+            limits=(1, math.inf),
+        ),
+    ),
+]
+# With the kind "mixed"; `tests/families/test_tweedie.py` asks it what others are asked by all.
+TWEEDIE = [
+    Case(
+        "tweedie",
+        "tweedie",
+        [0.8, -0.3],
+        kind="mixed",
+        outside=[-1.0],
+        links="mean softplus, dispersion softplus, power constant",
+        truth=Truth(
+            (softplus, softplus),
+            ((-10.0, -1.0, 0.5, 5.0, 50.0), (-3.0, -1.0, 0.5, 5.0)),
+            lambda mean, dispersion: [0, *positive(mean)[:-3]],
+            log_prob=tweedie_log_prob,
+            cdf=tweedie_cdf,
+            limits=(0, math.inf),
+        ),
+    )
 ]
 MIXTURES = [
     Case(
@@ -1058,6 +1304,10 @@ TRUTHS = [
 REPEATS = [
     "zero_inflated negative_binomial",
     "inflated poisson",
+    "log_normal by mean",
+    "inverse_gaussian by mean",
+    "generalized_pareto with an upper limit",
+    "generalized_extreme_value with an upper limit",
     *(
         "student_t heavy",
         "gamma falling",

@@ -31,7 +31,7 @@ def example(name: str, rows: int = 7) -> tuple[dh.Family, torch.Tensor, torch.Te
 def target(family: dh.Family, share: torch.Tensor) -> torch.Tensor:
     """Targets within the support, from numbers between 0 and 1."""
     if not family.is_discrete:
-        return 0.1 + 0.8 * share
+        return getattr(family.support, "lower_bound", 0.0) + 0.1 + 0.8 * share
     if family.support is constraints.boolean:
         return share.round()
     return (share * (getattr(family.support, "upper_bound", 9) + 1)).floor()

@@ -742,7 +742,7 @@ def test_advice_names_commands_and_options_that_exist(monkeypatch):
 
 
 NO_FAMILIES = (
-    r"ordinal|tweedie|"
+    r"ordinal|"
     r"(?<!negative )(?<!negative_)binomial(?! deviance)"
 )
 

@@ -63,7 +63,8 @@ def test_the_density_is_the_mean_of_the_members(case, generator):
 
 
 SLOW_ENTROPY = ["mixture of von_mises", "mixture of poissons"]
-WITH_VARIANCE = [case for case in ONE_UNIT if "variance" in case.claims]
+# members whose support moves have infinite means, too
+WITH_VARIANCE = [case for case in ONE_UNIT if "variance" in case.claims and not case.moving_support]
 
 
 def entropy_is_split(case, generator, close: float = 1e-6) -> None:
@@ -109,7 +110,7 @@ def test_what_members_disagree_about_is_the_variance_of_their_means(case, genera
     torch.testing.assert_close(ensemble(members).epistemic, members.mean.var(0, correction=0))
 
 
-@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if case not in WITH_VARIANCE]))
+@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if "variance" not in case.claims]))
 def test_uncertainty_of_classes_and_rankings_is_that_of_the_entropy(case, generator):
     dist = ensemble(members_of(case, generator))
     each = getattr(dist, "base", dist)

@@ -21,7 +21,7 @@ CASES = [
     if not family.event_dim
     and not family.shapes
     and family.distribution_class
-    and len(family.parameters) > 1
+    and sum(not link.is_constant for link in family.parameters.values()) > 1
     for parameter in family.parameters
     if parameter != "logits"
 ]

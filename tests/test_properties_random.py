@@ -86,6 +86,8 @@ def relations_hold(data, case: Case) -> None:
     raw, other_raw = drawn(data, case), drawn(data, case)
     dist, other = case.from_raw(raw), case.from_raw(other_raw)
     y = dist.icdf(LEVELS).detach()
+    if case.kind == "continuous" and dist.mean.isinf() and y.isinf().any():
+        return  # quantiles beyond all numbers
     assert y.isfinite().all()
     CHECKS[case.kind](case, dist, y)
     inside = dist.log_prob(y).isfinite()
@@ -103,7 +105,7 @@ def relations_hold(data, case: Case) -> None:
     # A density with a pole at an end has mass where numbers are too coarse, or too large, for a sum
     # over y.
     resolved = abs(float(mean_of(case, torch.ones_like, dist, panel_count=60)) - 1) < 1e-8
-    assert resolved or at_an_end
+    assert resolved or at_an_end or dist.mean.isinf()
     if resolved:
         torch.testing.assert_close(
             mean_of(case, lambda y: -dist.log_prob(y), dist, panel_count=60),
@@ -113,7 +115,7 @@ def relations_hold(data, case: Case) -> None:
         )
     # scores and divergence
     crps = dist.crps(y)
-    assert (crps.isfinite() & (crps >= -1e-12)).all()
+    assert ((crps.isfinite() | dist.mean.isinf()) & (crps >= -1e-12)).all()
     assert kl_divergence(dist, other) >= -1e-9
 
 

@@ -337,7 +337,7 @@ def test_tensors_without_memory_have_shapes(name):
 @pytest.mark.parametrize("case", [case for case in FUSED if case.outside], ids=str)
 def test_targets_outside_the_support_have_no_probability_and_no_gradient(case):
     family, y = case.make_family(), torch.tensor(case.outside)
-    raw = torch.zeros(len(y), len(family.parameters), requires_grad=True)
+    raw = torch.zeros(len(y), family.width(), requires_grad=True)
     value = family.from_raw(raw).log_prob(y)
     assert value.isneginf().all()
     assert not torch.autograd.grad(value, raw, torch.ones_like(value))[0].any()

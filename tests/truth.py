@@ -138,6 +138,54 @@ def discretised_normal_log_prob(loc, scale, y):
     half, sign = mp.mpf(1) / 2, 1 if y < loc else -1
     far, near = (normal_cdf(0, scale, sign * (y - loc) + end) for end in (-half, half))
     return mp.log(near - far)
+def half_normal_crps(scale, y):
+    z = y / scale
+    distance = y * (2 * mp.erf(z / mp.sqrt(2)) - 1) + scale * mp.sqrt(2 / mp.pi) * (
+        2 * mp.exp(-z * z / 2) - 1
+    )
+    return distance - scale * (2 / mp.sqrt(mp.pi) - mp.sqrt(2 / mp.pi))
+
+
+def log_logistic_crps(scale, k, y):
+    if k <= 1:
+        return None
+    power, share = 1 / k, sigmoid(k * mp.log(y / scale))
+    mean = scale * mp.pi * power / mp.sin(mp.pi * power)
+    taken = beta_cdf(1 + power, 1 - power, share)
+    return y * (2 * share - 1) + mean * (1 - power - 2 * taken)
+
+
+def generalized_gamma_crps(scale, a, power, y):
+    x, b, half = mp.exp(min(power * mp.log(y / scale), mp.mpf(30))), a + 1 / power, mp.mpf(1) / 2
+    mean = scale * mp.exp(mp.loggamma(b) - mp.loggamma(a))
+    taken = gamma_cdf(b, x) + beta_cdf(a, b, half)
+    return y * (2 * gamma_cdf(a, x) - 1) + 2 * mean * (1 - taken)
+
+
+def inverse_gamma_crps(a, rate, y):
+    if a <= 1:
+        return None
+    below, taken = 1 - gamma_cdf(a, rate / y), 1 - gamma_cdf(a - 1, rate / y)
+    half = mp.mpf(1) / 2
+    pair = mp.exp(log_beta(half, a - half)) / mp.pi
+    return y * (2 * below - 1) + rate / (a - 1) * (1 - 2 * taken - pair)
+
+
+def inverse_gaussian_log_prob(mean, c, y):
+    return (mp.log(c / (2 * mp.pi * y**3)) - c * (y - mean) ** 2 / (mean**2 * y)) / 2
+
+
+def inverse_gaussian_cdf(mean, c, y):
+    with mp.workdps(140):  # exp(2 c / mean) meets a tail that is as small
+        root = mp.sqrt(c / y)
+        a, b = root * (y / mean - 1), root * (y / mean + 1)
+        return mp.ncdf(a) + mp.exp(2 * c / mean) * mp.ncdf(-b)
+
+
+def inverse_gaussian_entropy(mean, c):
+    k = 2 * c / mean
+    scaled = mp.exp(k) * mp.e1(k) if k < 1e5 else (1 - 1 / k + 2 / k**2 - 6 / k**3 + 24 / k**4) / k
+    return (1 + mp.log(2 * mp.pi * mean**3 / c) - 3 * scaled) / 2
 
 
 def laplace_cdf(loc, scale, y):
@@ -269,6 +317,30 @@ def negative_binomial_log_prob(r, logits, y):
     return choices - r * softplus(logits) - y * softplus(-logits)
 
 
+def tweedie_terms(mean, dispersion, power, y):
+    """The mean number of amounts, their concentration and scale, and the numbers that matter."""
+    rate = mean ** (2 - power) / (dispersion * (2 - power))
+    a, unit = (2 - power) / (power - 1), dispersion * (power - 1) * mean ** (power - 1)
+    center = rate * (y / (rate * a * unit)) ** (a / (1 + a))
+    width = 20 * mp.sqrt(max(center, rate)) + 60
+    first, last = min(center, rate) - width, max(center, rate) + width
+    return rate, a, unit, range(max(1, int(first)), int(last))
+
+
+def tweedie_log_prob(mean, dispersion, y, power=1.5):
+    rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
+    if y == 0:
+        return -rate
+    terms = [poisson_log_prob(rate, n) + gamma_log_prob(n * a, 1 / unit, y) for n in numbers]
+    return log_sum_exp(terms)
+
+
+def tweedie_cdf(mean, dispersion, y, power=1.5):
+    rate, a, unit, numbers = tweedie_terms(mean, dispersion, power, y)
+    parts = (mp.exp(poisson_log_prob(rate, n)) * gamma_cdf(n * a, y / unit) for n in numbers)
+    return mp.exp(-rate) + mp.fsum(parts)
+
+
 def sum_over_counts(log_mass: Callable[[Number], Number], mean: Number, stddev: Number) -> Number:
     """-sum p log p, None where there are too many terms to add up."""
     last = int(mean + 60 * stddev + 200)
@@ -294,6 +366,41 @@ def log_normal_crps(loc, scale, y):
     z, mean = (mp.log(y) - loc) / scale, mp.exp(loc + scale**2 / 2)
     between = mp.ncdf(z - scale) - mp.erfc(scale / 2) / 2
     return y * (2 * mp.ncdf(z) - 1) - 2 * mean * between
+
+
+def pareto_hazard(z, c):
+    """log(1 + c z) / c, None where 1 + c z <= 0."""
+    if 1 + c * z <= 0:
+        return None
+    return mp.log1p(c * z) / c if c else z
+
+
+def extreme_value_log_prob(loc, scale, c, y):
+    s = pareto_hazard((y - loc) / scale, c)
+    if s is None or s < -1e4:  # beyond the numbers of double precision
+        return -mp.inf
+    return -mp.log(scale) - (1 + c) * s - mp.exp(-s)
+
+
+def extreme_value_cdf(loc, scale, c, y):
+    s = pareto_hazard((y - loc) / scale, c)
+    return mp.mpf(c < 0) if s is None else mp.exp(-mp.exp(-max(s, -1e4)))
+
+
+def generalized_pareto_log_prob(scale, c, y):
+    s = pareto_hazard(y / scale, c)
+    return -mp.inf if s is None else -mp.log(scale) - (1 + c) * s
+
+
+def generalized_pareto_cdf(scale, c, y):
+    s = pareto_hazard(y / scale, c)
+    return mp.mpf(1) if s is None else -mp.expm1(-s)
+
+
+def generalized_pareto_crps(scale, c, y):
+    rest, power = 1 - generalized_pareto_cdf(scale, c, y), 1 - c
+    taken = (1 - rest**power) / power if power else -mp.log(rest)
+    return y - 2 * scale * taken + scale / (2 - c)
 
 
 def log_sum_exp(terms: Sequence[Number]) -> Number:
@@ -347,6 +454,7 @@ def plackett_luce_log_prob(*parameters):
 # raw outputs of positive parameters
 SPREADS = (-110.0, -50.0, -10.0, -1.0, 0.5, 5.0, 50.0, 1e3, 1e6)
 LOCATIONS = (-110.0, -1.0, 0.0, 0.3, 50.0, 1e6)
+SHAPES = (-2.0, -0.5, -1e-3, 0.0, 1e-9, 0.015, 0.2, 1.0, 5.0)  # of generalised Pareto tails
 LOGITS = (-110.0, -40.0, -5.0, -0.5, 0.0, 2.0, 20.0, 50.0)
 STEPS = (0.0, 1e-3, 0.5, -2.0, 30.0, -1e3, 1e8)
 

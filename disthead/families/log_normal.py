@@ -7,11 +7,12 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, stored, tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
+from disthead.errors import unknown_name
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
@@ -22,7 +23,7 @@ from disthead.special.normal import ndtri_of_tails
 from disthead.special.numeric import by_rows, mend
 from disthead.special.plain import erf, ndtr, ndtri
 
-__all__ = ["LogNormal", "LogNormalFamily"]
+__all__ = ["LogNormal", "LogNormalFamily", "MeanLogNormal"]
 
 # log(2) in two parts; the first ends in zeros, so that its product with a whole number is exact
 _LOG_2_HIGH, _LOG_2_LOW = 0.6931471803691238, 1.9082149292705877e-10
@@ -213,6 +214,46 @@ def _density(z: Tensor) -> Tensor:
     return torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
 
 
+class MeanLogNormal(LogNormal):
+    """Log-normal distribution by its mean and the standard deviation of its logarithm, for y > 0.
+
+    The density is that of `LogNormal` with loc = log(mean) - scale^2 / 2, so that E[Y] = mean.
+
+    Args:
+        mean: shape (...,), positive, in the units of y.
+        scale: standard deviation of log(y), shape (...,), positive, without a unit.
+        log_mean: log(mean); the mean, its logarithm or both are given.
+        log_scale: log(scale); the scale, its logarithm or both are given.
+
+    >>> MeanLogNormal(3.0, 0.5).median  # 3 exp(-1 / 8)
+    tensor(2.6475)
+    """
+
+    arg_constraints = {"mean": constraints.positive, "scale": constraints.positive}
+    mean = stored()
+
+    def __init__(self, mean=None, scale=None, *, log_mean=None, log_scale=None):
+        mean, scale, log_mean, log_scale = tensors(mean, scale, log_mean, log_scale)
+        mean, log_mean = positive(mean, log_mean)
+        scale, log_scale = positive(scale, log_scale)
+        self._store(mean=mean, scale=scale, log_mean=log_mean, log_scale=log_scale)
+
+    @staticmethod
+    def log_prob_and_grad(y: Tensor, mean: Positive, scale: Positive) -> tuple[Tensor, ...]:
+        """log_prob and its derivatives by log(mean) and log(scale).
+
+        The only dimension of every tensor is the row: shapes are (rows,).
+        """
+        square = scale.value * scale.value
+        value, by_loc, by_scale = LogNormal.log_prob_and_grad(y, mean.log - 0.5 * square, scale)
+        return value, by_loc, by_scale - square * by_loc
+
+    @property
+    def loc(self) -> Tensor:
+        """The mean of log(y)."""
+        return self.log_mean - 0.5 * self.scale.square()
+
+
 @register_kl(LogNormal, LogNormal)
 @in_double
 def _kl_log_normal(p: LogNormal, q: LogNormal) -> Tensor:
@@ -223,14 +264,19 @@ def _kl_log_normal(p: LogNormal, q: LogNormal) -> Tensor:
 class LogNormalFamily(Family):
     """The log-normal family: log(y) is normal with mean loc and standard deviation scale, y > 0.
 
-    Its parameters are `loc` and `scale`, shape (...,).
+    All parameters have shape (...,).
+
+    Args:
+        parametrization: "loc" for the parameters loc and scale, "mean" for mean = E[Y] =
+            exp(loc + scale^2 / 2) and scale.
+
+    Raises:
+        ValueError: for another parametrization.
     """
 
     name = "log_normal"
-    parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
     support = constraints.positive
     fast_range = {"y": (1e-4, 1e5), "scale": (1e-6, 1e6)}
-    distribution_class = LogNormal
     least_log_std = 2e-3
     data_type = "univariate, continuous, bounded below"
     domain = "y > 0"
@@ -256,15 +302,28 @@ class LogNormalFamily(Family):
         "positive value."
     )
 
+    def __init__(self, parametrization: str = "loc"):
+        if parametrization not in ("loc", "mean"):
+            raise unknown_name("parametrization", parametrization, ["loc", "mean"])
+        self.parametrization = parametrization
+        self.distribution_class = MeanLogNormal if parametrization == "mean" else LogNormal
+        if parametrization == "mean":
+            self.parameters = {"mean": LINKS["softplus"], "scale": LINKS["softplus"]}
+            # the scale squared stands in loc, whose rounding a small scale would magnify
+            self.fast_range = {"y": (1e-4, 1e5), "mean": (1e-4, 1e5), "scale": (0.05, 4.0)}
+        else:
+            self.parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
+
     def make(self, **parameters: Tensor) -> LogNormal:
-        return LogNormal(**parameters)
+        return MeanLogNormal(**parameters) if "mean" in self.parameters else LogNormal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
         # Constant targets start with a scale of one per cent: logarithms have no unit to compare
         # with.
         std = logs.std(0, correction=0)
-        return {
-            "loc": logs.mean(0),
-            "scale": torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.01),
-        }
+        scale = torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.01)
+        loc = logs.mean(0)
+        if self.parametrization == "mean":
+            return {"mean": torch.exp(loc + 0.5 * scale.square()), "scale": scale}
+        return {"loc": loc, "scale": scale}

@@ -100,7 +100,7 @@ class _LogGammaRatio(Elementwise):
     @staticmethod
     def backward(ctx, grad):
         x, step = ctx.saved_tensors
-        return grad * step * _mean_over_step(_trigamma, x, step), grad * digamma(x + step)
+        return grad * step * _mean_over_step(trigamma, x, step), grad * digamma(x + step)
 
 
 def _log_gamma_ratio(x, step):
@@ -143,7 +143,12 @@ class _Trigamma(Elementwise):
         return -2 * grad * torch.special.zeta(3.0, *ctx.saved_tensors)
 
 
-def _trigamma(x):
+def trigamma(x):
+    """The derivative of the digamma function, elementwise on a float64 tensor x > 0.
+
+    >>> round(trigamma(torch.tensor(1.0, dtype=torch.float64)).item(), 9)  # pi^2 / 6
+    1.644934067
+    """
     return _Trigamma.evaluate(x)
 
 

@@ -68,7 +68,11 @@ def pairs(*names: str, only: tuple[str, ...] | None = None) -> list:
     result = []
     for name in names or RECALIBRATIONS:
         for case in EVERYTHING:
-            if takes(name, case) and (only is None or case.name in only):
+            if (
+                takes(name, case)
+                and not case.moving_support
+                and (only is None or case.name in only)
+            ):
                 slow = case.name in REPEATS or (
                     name == "quantile" and case.name not in ("normal", "poisson")
                 )

@@ -480,8 +480,10 @@ def test_default_metrics_of_every_family_answer(family):
     dist = made.from_raw(torch.randn(40, made.width(), generator=torch.Generator().manual_seed(0)))
     torch.manual_seed(0)
     collection.update(dist, dist.sample())
+    is_number = not made.is_discrete and not made.event_dim
+    heavy = is_number and bool(dist.variance.isinf().any())
     for name, value in collection.compute().items():
-        assert torch.as_tensor(value).isfinite().all(), name
+        assert heavy or torch.as_tensor(value).isfinite().all(), name
 
 
 def test_histogram_and_coverage_share_one_state():
