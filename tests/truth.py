@@ -308,6 +308,18 @@ def plackett_luce_log_prob(*parameters):
     return total
 
 
+def ordinal_cdf(loc, first, gap, y):
+    """Three ordered classes with cutpoints first and first + gap, by the logit."""
+    return mp.mpf(1) if y == 2 else sigmoid(first + y * gap - loc)
+
+
+def ordinal_log_prob(loc, first, gap, y):
+    lower, upper = first - loc, first + gap - loc
+    if y == 1:
+        return mp.log(-mp.expm1(-gap)) - softplus(-upper) - softplus(lower)
+    return -softplus(upper) if y == 2 else -softplus(-lower)
+
+
 # The grid
 
 # raw outputs of positive parameters
