@@ -13,32 +13,33 @@ from disthead.errors import pick
 from disthead.families.categorical import ClassFamily
 from disthead.families.ordered_categorical import OrderedCategorical
 from disthead.links import LINKS, Link
-from disthead.special import log_ndtr_difference
+from disthead.special import log_ndtr, log_ndtr_difference
 
 __all__ = ["Ordinal", "OrdinalFamily"]
 
-_cloglog = LINKS["cloglog"].log
+_sigmoid, _cloglog, _loglog, _cauchit = (
+    LINKS[name].log for name in ("sigmoid", "cloglog", "loglog", "cauchit")
+)
 
 
 @dataclass(frozen=True)
 class _Response:
-    """A distribution function F, the inverse of a link.
+    """A distribution function F, the inverse of a link function.
 
     Attributes:
         link: F is its forward map.
-        mirror: the link of the reflected distribution, 1 - F(x) = mirror(-x).
+        log_cdf: log(F(x)).
+        log_mirror: log(1 - F(-x)), the same of the reflected distribution.
         log_between: log(F(upper) - F(lower)) from lower, upper and log(upper - lower).
     """
 
     link: Link
-    mirror: Link
+    log_cdf: Callable[[Tensor], Tensor]
+    log_mirror: Callable[[Tensor], Tensor]
     log_between: Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    def log_cdf(self, x: Tensor) -> Tensor:
-        return self.link.log(x)
-
     def log_survival(self, x: Tensor) -> Tensor:
-        return self.mirror.log(-x)
+        return self.log_mirror(-x)
 
 
 # Differences of distribution functions without cancellation, where log(1 - exp(-gap)) is
@@ -46,8 +47,7 @@ class _Response:
 
 
 def _logistic_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
-    sigmoid = LINKS["sigmoid"]
-    return sigmoid.log(upper) + sigmoid.log(-lower) + _cloglog(log_gap)
+    return _sigmoid(upper) + _sigmoid(-lower) + _cloglog(log_gap)
 
 
 def _normal_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def _normal_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
 
 def _least_value_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
     log_hazard = upper + _cloglog(log_gap)  # of the interval: log(exp(upper) - exp(lower))
-    return LINKS["loglog"].log(-lower) + _cloglog(log_hazard)
+    return _loglog(-lower) + _cloglog(log_hazard)
 
 
 def _greatest_value_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
@@ -68,11 +68,11 @@ def _cauchy_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
 
 
 _RESPONSES = {
-    "logit": _Response(LINKS["sigmoid"], LINKS["sigmoid"], _logistic_between),
-    "probit": _Response(LINKS["probit"], LINKS["probit"], _normal_between),
-    "cloglog": _Response(LINKS["cloglog"], LINKS["loglog"], _least_value_between),
-    "loglog": _Response(LINKS["loglog"], LINKS["cloglog"], _greatest_value_between),
-    "cauchit": _Response(LINKS["cauchit"], LINKS["cauchit"], _cauchy_between),
+    "logit": _Response(LINKS["sigmoid"], _sigmoid, _sigmoid, _logistic_between),
+    "probit": _Response(LINKS["probit"], log_ndtr, log_ndtr, _normal_between),
+    "cloglog": _Response(LINKS["cloglog"], _cloglog, _loglog, _least_value_between),
+    "loglog": _Response(LINKS["loglog"], _loglog, _cloglog, _greatest_value_between),
+    "cauchit": _Response(LINKS["cauchit"], _cauchit, _cauchit, _cauchy_between),
 }
 
 

@@ -68,7 +68,7 @@ class TabularDataModule(lightning.LightningDataModule):
         target: name of the target column, or several names. A ranking is several columns of item
             indices, best first.
         features: names of the feature columns; all other columns unless given.
-        categorical: columns of numbers that are categories.
+        categorical: columns of numbers that are categories; a target that is one holds classes.
         known: quantities that the family takes per row, with their columns:
             `{"exposure": "months"}`.
         weight: column of the weights of the rows; a row of weight 0 is not there, except in
