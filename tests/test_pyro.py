@@ -172,9 +172,7 @@ def test_weights_are_learned_through_an_enumerated_site():
     assert loss == pytest.approx(-float(expected), rel=1e-5)
 
 
-FINITE = [
-    case for case in EVERYTHING if case.kind in ("binary", "classes", "ordinal", "ranking")
-]
+FINITE = [case for case in EVERYTHING if case.kind in ("binary", "classes", "ordinal", "ranking")]
 
 
 @pytest.mark.parametrize("case", rows([case for case in EVERYTHING if case not in FINITE]))

@@ -1,5 +1,6 @@
 """The ordinal family: ordered classes, from one linear predictor and cutpoints on its scale."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from pyro.distributions.constraints import ordered_vector
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI, tensors
 from disthead.errors import pick
 from disthead.families.categorical import ClassFamily
 from disthead.families.ordered_categorical import OrderedCategorical
@@ -42,8 +43,9 @@ class _Response:
         return self.log_mirror(-x)
 
 
-# Differences of distribution functions without cancellation, where log(1 - exp(-gap)) is
-# cloglog(log gap).
+# Differences of distribution functions without cancellation. log(1 - exp(-gap)) is
+# cloglog(log gap). Gaps below exp(_NARROW) underflow in some: the density there is constant.
+_NARROW = -25.0
 
 
 def _logistic_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
@@ -51,7 +53,11 @@ def _logistic_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
 
 
 def _normal_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
-    return log_ndtr_difference(lower, upper, log_gap.exp())
+    is_narrow = log_gap < _NARROW
+    wide = log_ndtr_difference(
+        lower, torch.where(is_narrow, lower + 1, upper), torch.where(is_narrow, 0.0, log_gap).exp()
+    )
+    return torch.where(is_narrow, log_gap - lower.square() / 2 - HALF_LOG_TWO_PI, wide)
 
 
 def _least_value_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
@@ -64,7 +70,10 @@ def _greatest_value_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Te
 
 
 def _cauchy_between(lower: Tensor, upper: Tensor, log_gap: Tensor) -> Tensor:
-    return (torch.atan2(log_gap.exp(), 1 + lower * upper) / torch.pi).log()
+    is_narrow = log_gap < _NARROW
+    angle = torch.atan2(torch.where(is_narrow, 0.0, log_gap).exp(), 1 + lower * upper)
+    narrow = log_gap - torch.log1p(lower.square())
+    return torch.where(is_narrow, narrow, angle.log()) - math.log(math.pi)
 
 
 _RESPONSES = {
