@@ -35,11 +35,13 @@ class _LogNdtr(Elementwise):
 class _Mills(Elementwise):
     @staticmethod
     def forward(z):
+        # Literals, since torch's compiler makes an input of a graph of each computed number, and
+        # fails where the function occurs twice: sqrt(1 / 2), sqrt(2 / pi), sqrt(1 / (2 pi)).
         left = z < 0
         lower, upper = torch.where(left, z, -1), torch.where(left, 1, z)
-        tail = math.sqrt(2 / math.pi) / erfcx(-lower / math.sqrt(2))
-        density = torch.exp(-upper * upper / 2) / math.sqrt(2 * math.pi)
-        return torch.where(left, tail, density / (1 - erfc(upper / math.sqrt(2)) / 2))
+        tail = 0.7978845608028654 / erfcx(-lower * 0.7071067811865476)
+        density = torch.exp(-upper * upper / 2) * 0.3989422804014327
+        return torch.where(left, tail, density / (1 - erfc(upper * 0.7071067811865476) / 2))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
