@@ -166,7 +166,8 @@ class Search:
         levels = self._targets[name]
         if levels is not None:
             check_complete(values)
-            if values.kind == "number" and (values.numbers % 1 != 0).any():
+            numbers = values.numbers if values.kind == "number" else None
+            if numbers is not None and (numbers % 1 != 0).any():
                 raise DataError(
                     f"column {name!r} must hold classes, as texts or whole numbers, got numbers "
                     f"with decimals{f' in {where}' * bool(where)}. Families of numbers take them."

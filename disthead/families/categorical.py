@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import as_integer, exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, with_fused_loss
+from disthead.distributions.base import MOST_OUTCOMES, Distribution, Kind, tensors, with_fused_loss
 from disthead.distributions.interval import Arc, Interval
 from disthead.errors import TargetError, locate
 from disthead.families.family import Family
@@ -54,7 +54,7 @@ class Categorical(Distribution):
     tensor(-1.0986)
     """
 
-    kind = "classes"
+    kind: Kind = "classes"
     arg_constraints = {
         "logits": constraints.independent(constraints.real, 1),
         "probs": constraints.simplex,

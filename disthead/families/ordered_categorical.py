@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
-from disthead.distributions.base import Distribution
+from disthead.distributions.base import Distribution, Kind
 from disthead.distributions.interval import Interval
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.families.categorical import Categorical
@@ -39,7 +39,7 @@ class OrderedCategorical(Univariate, Categorical):
     (tensor([0.2000, 0.7000, 1.0000]), tensor(1.))
     """
 
-    kind = "ordinal"
+    kind: Kind = "ordinal"
 
     @property
     def _log_cdfs(self) -> Tensor:

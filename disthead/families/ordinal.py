@@ -151,7 +151,7 @@ class Ordinal(OrderedCategorical):
         self._store(loc=loc, cutpoints=cutpoints, log_gaps=log_gaps)
 
     @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:  # type: ignore[override]
+    def arg_constraints(self) -> dict[str, constraints.Constraint]:
         cutpoints = ordered_vector if self.form == "cumulative" else constraints.real_vector
         return {"loc": constraints.real, "cutpoints": cutpoints}
 
@@ -224,7 +224,7 @@ class OrdinalFamily(ClassFamily):
 
     name = "ordinal"
     support: constraints.Constraint = constraints.nonnegative_integer  # of K classes in an instance
-    use = "classes that have an order, such as grades"
+    use = "grades and other ordered classes"
     loss = "cross-entropy of ordered classes"
     noise = (
         "A latent number with a random error lies between two of the cutpoints, which part the "

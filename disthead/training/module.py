@@ -1048,8 +1048,8 @@ def _check_order(target: str, labels: Sequence[str]) -> None:
     Raises:
         DataError: with the first labels, and how to write them.
     """
-    numbers = [parse_number(label) for label in labels]
-    if None in numbers or numbers != sorted(numbers):
+    numbers = [number for number in map(parse_number, labels) if number is not None]
+    if len(numbers) < len(labels) or numbers != sorted(numbers):
         raise DataError(
             f"target {target!r} holds classes without an order ({', '.join(labels[:5])}), ordinal "
             "needs one: write them as whole numbers in their order, such as 0, 1, 2; or take the "
