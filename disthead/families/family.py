@@ -491,7 +491,7 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.simplex: "probabilities that sum to one",
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
-        ordered_vector: "strictly increasing",
+        ordered_vector: "strictly increasing numbers",
     }
     if constraint not in names and isinstance(constraint, constraints.greater_than):
         return f"greater than {constraint.lower_bound:g}"

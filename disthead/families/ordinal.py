@@ -253,7 +253,13 @@ class OrdinalFamily(ClassFamily):
         self.shapes = {"cutpoints": (self.num_classes - 1,)}
 
     def make(self, **parameters: Tensor) -> Ordinal:
-        return Ordinal(**parameters, link=self.link, form=self.form)
+        dist = Ordinal(**parameters, link=self.link, form=self.form)
+        if dist.num_classes != self.num_classes:
+            raise ValueError(
+                f"cutpoints of ordinal must end in {self.num_classes - 1} numbers, one less than "
+                f"num_classes, got the shape {tuple(dist.cutpoints.shape)}."
+            )
+        return dist
 
     def constrain(self, raw: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
         values = super().constrain(raw, links)

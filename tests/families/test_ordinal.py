@@ -371,5 +371,7 @@ def test_options_that_are_wrong_name_those_that_are_right(options, message):
 def test_cutpoints_of_a_cumulative_model_increase():
     with pytest.raises(ValueError, match="strictly increasing"):
         dh.get_family("ordinal", num_classes=3).distribution(loc=0.0, cutpoints=[1.0, 0.5])
+    with pytest.raises(ValueError, match="one less than num_classes"):
+        dh.get_family("ordinal", num_classes=4).distribution(loc=0.0, cutpoints=[0.5, 1.0])
     unordered = dh.get_family("ordinal", num_classes=3, form="adjacent")
     assert unordered.distribution(loc=0.0, cutpoints=[1.0, 0.5]).probs.sum() == pytest.approx(1)
