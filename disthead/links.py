@@ -13,6 +13,7 @@ from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import torch
+from pyro.distributions.constraints import ordered_vector
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
@@ -467,6 +468,15 @@ def _two_per_angle(shape: Shape) -> Shape:
     return (*shape, 2)
 
 
+def _ordered(raw: Tensor) -> Tensor:
+    first, gaps = raw[..., :1], _softplus(raw[..., 1:])
+    return torch.cat([first, gaps], -1).cumsum(-1)
+
+
+def _ordered_inverse(values: Tensor) -> Tensor:
+    return torch.cat([values[..., :1], _softplus_inverse(values.diff(dim=-1))], -1)
+
+
 def _scale_tril(raw: Tensor) -> Tensor:
     size = (math.isqrt(8 * raw.shape[-1] + 1) - 1) // 2
     row, column = torch.tril_indices(size, size, device=raw.device)
@@ -589,6 +599,13 @@ LINKS: dict[str, Link] = {
             _unit_vector,
             raw_shape=_two_per_angle,
             value_and_slope=fast.direction,
+        ),
+        Link(
+            "ordered",
+            "x_1, x_1 + softplus(x_2), ... + softplus(x_k)",
+            ordered_vector,
+            _ordered,
+            _ordered_inverse,
         ),
         Link(
             "scale_tril",

@@ -97,14 +97,21 @@ def predictions(
         dist, list(targets), dict(classes or {}), 180 / math.pi if unit == "degrees" else 1.0, top_k
     )
     draws, needs_quantiles = _draws(dist, samples, seed), quantiles is not None or level is not None
-    if each_output(dist).kind in CLASSES:
-        if needs_quantiles:
+    kind = each_output(dist).kind
+    if kind in CLASSES:
+        if needs_quantiles and kind != "ordinal":
             raise ValueError(
                 "classes have no quantiles and no interval: leave out `quantiles` and `level`."
             )
         of_classes = names.classes()
         _check_numbers(of_classes, rows)
-        return of_classes | names.class_samples(draws)
+        if kind == "ordinal":
+            levels = {"median": 0.5} | _levels(quantiles or (), level)
+            for name, values in zip(levels, _at_levels(dist, levels), strict=True):
+                of_classes |= names.class_values(name, values)
+        for k, draw in enumerate(draws):
+            of_classes |= names.class_values(f"sample_{k}", draw)
+        return of_classes
     columns: Columns = {}
     if not isinstance(dist, (Affine, Recalibrated)) and not names.places:
         for name, value in dist.parameters.items():
@@ -113,14 +120,11 @@ def predictions(
     _check_numbers(columns, rows, may_be_infinite=False)
     for name in ("mean", "median", "mode", "stddev"):
         columns |= names.of_outputs(name, partial(getattr, dist, name))
-    quantiles = _QUANTILES if quantiles is None else quantiles
-    level = 0.9 if level is None else level
-    ends = {f"lower_{100 * level:g}": (1 - level) / 2, f"upper_{100 * level:g}": (1 + level) / 2}
-    levels = {f"quantile_{q:g}": q for q in quantiles} | ends
+    levels = _levels(
+        _QUANTILES if quantiles is None else quantiles, 0.9 if level is None else level
+    )
     try:
-        values_at_levels = quantiles_of(
-            dist.marginals if dist.kind == "vector" else dist, torch.tensor([*levels.values()])
-        )
+        values_at_levels = _at_levels(dist, levels)
     except (NotImplementedError, AttributeError):
         if needs_quantiles:
             raise ValueError(
@@ -137,6 +141,23 @@ def predictions(
         _check_numbers(drawn, rows)
         columns |= drawn
     return columns
+
+
+def _levels(quantiles: Sequence[float], level: float | None) -> dict[str, float]:
+    """The levels of the quantiles and of the ends of the interval, by the name of their column."""
+    levels = {f"quantile_{q:g}": q for q in quantiles}
+    if level is not None:
+        levels |= {
+            f"lower_{100 * level:g}": (1 - level) / 2,
+            f"upper_{100 * level:g}": (1 + level) / 2,
+        }
+    return levels
+
+
+def _at_levels(dist: Distribution, levels: Mapping[str, float]) -> Tensor:
+    """The quantiles of each output, (levels, N, ...)."""
+    outputs = dist.marginals if dist.kind == "vector" else dist
+    return quantiles_of(outputs, torch.tensor([*levels.values()]))
 
 
 def _check_numbers(
@@ -324,14 +345,14 @@ class _Names:
         """The names of the classes of an output; none where they are numbers."""
         return self.class_names.get(suffix or (self.targets[0] if self.targets else ""), ())
 
-    def class_samples(self, draws: Tensor) -> Columns:
-        """Drawn classes by name, draws (samples, N, ...)."""
-        columns: Columns = {}
-        for k, draw in enumerate(draws):
-            for output, suffix in self._outputs(len(self.event_shape)):
-                end = f"_{suffix}" if suffix else ""
-                columns[f"sample_{k}{end}"] = self._labels(draw[(slice(None), *output)], suffix)
-        return columns
+    def class_values(self, name: str, classes: Tensor) -> Columns:
+        """Classes (N, ...) by their names, one column per output."""
+        return {
+            f"{name}_{suffix}" if suffix else name: self._labels(
+                classes[(slice(None), *output)], suffix
+            )
+            for output, suffix in self._outputs(len(self.event_shape))
+        }
 
     def _outputs(self, dims: int) -> list[tuple[tuple[int, ...], str]]:
         """The index and the name of each output."""

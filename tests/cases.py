@@ -42,12 +42,12 @@ from tests.truth import (
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
-    hurdle_poisson_log_prob,
     generalized_gamma_crps,
     generalized_pareto_cdf,
     generalized_pareto_crps,
     generalized_pareto_log_prob,
     half_normal_crps,
+    hurdle_poisson_log_prob,
     identity,
     inverse_gamma_crps,
     inverse_gaussian_cdf,
@@ -66,6 +66,8 @@ from tests.truth import (
     normal_cdf,
     normal_crps,
     normal_log_prob,
+    ordinal_cdf,
+    ordinal_log_prob,
     plackett_luce_log_prob,
     poisson_crps,
     poisson_log_prob,
@@ -118,6 +120,7 @@ _CLAIMS = {
     "mixed": _NUMBER,
     "binary": _NUMBER | {"brier", "expected_cost"},
     "classes": _CLASS,
+    "ordinal": (_NUMBER - {"mean", "variance", "stddev"}) | {"brier", "expected_cost"},
     "vector": {
         *(
             "log_prob",
@@ -159,6 +162,8 @@ class Case:
     Attributes:
         kind: of the targets: continuous, count, direction, binary, classes, ranking, vector
             or mixed.
+        kind: of the targets: continuous, count, direction, binary, classes, ordinal, ranking or
+            vector.
         scipy: the parameters by their names -> scipy's distribution.
         truth: the answers at 50 digits.
         outside: targets that have no probability.
@@ -995,6 +1000,55 @@ CLASSES = [
         ),
     )
 ]
+ORDINAL = [
+    Case(
+        "ordinal",
+        "ordinal",
+        [0.3, -0.8, 0.5],
+        {"num_classes": 3},
+        kind="ordinal",
+        outside=[-1.0, 0.5, 3.0],
+        links="loc identity, cutpoints ordered",
+        truth=Truth(
+            (identity, identity, softplus),
+            (LOCATIONS, LOGITS, SPREADS),
+            lambda loc, first, gap: [0, 1, 2],
+            log_prob=ordinal_log_prob,
+            cdf=ordinal_cdf,
+            entropy=lambda loc, first, gap: (
+                -mp.fsum(
+                    mp.exp(term) * term
+                    for term in (ordinal_log_prob(loc, first, gap, k) for k in range(3))
+                )
+            ),
+            crps=lambda loc, first, gap, y: mp.fsum(
+                (ordinal_cdf(loc, first, gap, k) - (y <= k)) ** 2 for k in range(2)
+            ),
+            limits=(0, 2),
+        ),
+    ),
+    Case(
+        "ordinal probit",
+        "ordinal",
+        [0.3, -0.8, 0.5, -1.0],
+        {"num_classes": 4, "link": "probit"},
+        kind="ordinal",
+    ),
+    Case(
+        "ordinal of adjacent classes",
+        "ordinal",
+        [0.3, -0.8, 0.5],
+        {"num_classes": 3, "form": "adjacent"},
+        kind="ordinal",
+    ),
+    Case(
+        "ordinal of continuation ratios",
+        "ordinal",
+        [0.3, -0.8, 0.5],
+        {"num_classes": 3, "form": "continuation", "link": "cloglog"},
+        kind="ordinal",
+    ),
+]
 VECTORS = [
     Case(
         "multivariate_normal",
@@ -1275,6 +1329,7 @@ CASES = (
     + COUNTS
     + COUNT_WRAPPERS
     + CLASSES
+    + ORDINAL
     + VECTORS
     + RANKINGS
     + INDEPENDENT
@@ -1320,6 +1375,7 @@ REPEATS = [
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
+    *("ordinal probit", "ordinal of adjacent classes", "ordinal of continuation ratios"),
     *("independent gammas", "independent student_t", "independent mixtures"),
     *(case.name for case in AFFINE if case.family not in ("weibull", "normal")),
 ]

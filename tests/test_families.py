@@ -17,6 +17,7 @@ from tests.cases import (
     CLASSES,
     EVERYTHING,
     ON_A_LINE,
+    ORDINAL,
     RANKINGS,
     VECTORS,
     Case,
@@ -39,9 +40,10 @@ def test_probabilities_sum_to_one(case):
     assert mean_of(case, torch.ones_like) == pytest.approx(1, abs=1e-9)
 
 
-@each("case", rows(CLASSES))
+@each("case", rows(CLASSES + ORDINAL))
 def test_class_probabilities_sum_to_one(case):
-    assert case.dist().log_prob(torch.arange(3)).exp().sum() == pytest.approx(1, abs=1e-12)
+    every_class = torch.arange(case.options["num_classes"])
+    assert case.dist().log_prob(every_class).exp().sum() == pytest.approx(1, abs=1e-12)
 
 
 @each("case", rows(VECTORS))
@@ -135,7 +137,7 @@ def possible_items(case, raw):
     return case.from_raw(raw).mode
 
 
-POSSIBLE_TARGETS = {"classes": possible_items, "ranking": possible_items}
+POSSIBLE_TARGETS = dict.fromkeys(("classes", "ordinal", "ranking"), possible_items)
 
 
 def possible_numbers(case, raw):
@@ -236,7 +238,9 @@ def test_one_graph_serves_any_number_of_rows(case):
         torch.testing.assert_close(gradients, expected_gradients, rtol=1e-4, atol=1e-6)
 
 
-DISCRETE = [case for case in CASES if case.kind in ("binary", "count", "classes", "ranking")]
+DISCRETE = [
+    case for case in CASES if case.kind in ("binary", "count", "classes", "ordinal", "ranking")
+]
 
 
 @each("case", rows(DISCRETE))

@@ -245,6 +245,8 @@ TELLING = {
 OF_ONE_KIND = {
     "Bernoulli",
     "Categorical",
+    "OrderedCategorical",
+    "Ordinal",
     "PlackettLuce",
     "VonMises",
     "CircularMixture",

@@ -26,6 +26,7 @@ from tests.cases import (
     NAMED,
     ON_A_LINE,
     ORDERED,
+    ORDINAL,
     RANKINGS,
     VECTORS,
     rows,
@@ -67,7 +68,7 @@ def test_pit_of_a_sample_is_uniform_and_reproducible(case):
     assert torch.equal(*pit_of_a_sample(case))
 
 
-@each("case", rows(ALL_COUNTS))
+@each("case", rows(ALL_COUNTS + ORDINAL))
 def test_pit_of_sampled_counts_is_uniform_and_reproducible(case):
     below, through = pit_of_a_sample(case)
     assert (below < through).all()
@@ -124,10 +125,11 @@ def test_sampled_directions_have_the_density(case):
     )
 
 
-@each("case", rows(CLASSES))
+@each("case", rows(CLASSES + ORDINAL))
 def test_sampled_classes_have_their_probabilities(case):
     torch.manual_seed(5)
-    counts = torch.bincount(case.dist().sample((20_000,)), minlength=3)
+    classes = case.options["num_classes"]
+    counts = torch.bincount(case.dist().sample((20_000,)), minlength=classes)
     assert st.chisquare(counts.numpy(), 20_000 * case.dist().probs.numpy()).pvalue > RARE
 
 

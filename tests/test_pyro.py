@@ -175,7 +175,7 @@ def test_weights_are_learned_through_an_enumerated_site():
 FINITE = [
     case
     for case in EVERYTHING
-    if case.kind in ("binary", "classes", "ranking")
+    if case.kind in ("binary", "classes", "ordinal", "ranking")
     or (case.kind == "count" and hasattr(case.make_family().support, "upper_bound"))
 ]
 

@@ -138,6 +138,8 @@ def discretised_normal_log_prob(loc, scale, y):
     half, sign = mp.mpf(1) / 2, 1 if y < loc else -1
     far, near = (normal_cdf(0, scale, sign * (y - loc) + end) for end in (-half, half))
     return mp.log(near - far)
+
+
 def half_normal_crps(scale, y):
     z = y / scale
     distance = y * (2 * mp.erf(z / mp.sqrt(2)) - 1) + scale * mp.sqrt(2 / mp.pi) * (
@@ -447,6 +449,18 @@ def plackett_luce_log_prob(*parameters):
         total += scores[item] - log_sum_exp([scores[k] for k in left])
         left.remove(item)
     return total
+
+
+def ordinal_cdf(loc, first, gap, y):
+    """Three ordered classes with cutpoints first and first + gap, by the logit."""
+    return mp.mpf(1) if y == 2 else sigmoid(first + y * gap - loc)
+
+
+def ordinal_log_prob(loc, first, gap, y):
+    lower, upper = first - loc, first + gap - loc
+    if y == 1:
+        return mp.log(-mp.expm1(-gap)) - softplus(-upper) - softplus(lower)
+    return -softplus(upper) if y == 2 else -softplus(-lower)
 
 
 # The grid

@@ -16,6 +16,7 @@ from disthead.calibration.recalibration import (
 from disthead.distributions.base import Distribution, Kind
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
+from disthead.families.ordered_categorical import OrderedCategorical
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.optimise import minimise
 
@@ -88,6 +89,7 @@ class ClassRecalibration(Recalibration):
 _RECALIBRATED: dict[Kind, Any] = {
     "binary": Bernoulli,
     "classes": Categorical,
+    "ordinal": OrderedCategorical,
     "ranking": PlackettLuce,
 }
 
@@ -103,7 +105,8 @@ class TemperatureScaling(ClassRecalibration):
     """Logits divided by one number, the temperature, which is learned by maximum likelihood.
 
     For classes, binary targets and rankings. The most probable class stays. A temperature above 1
-    says that the model was overconfident.
+    says that the model was overconfident. The logits of ordered classes are their
+    log-probabilities; the result has any probabilities of ordered classes, `OrderedCategorical`.
 
     After `fit`, `temperature` has shape (), or event_shape for several outputs.
 
@@ -175,7 +178,7 @@ class VectorScaling(ClassRecalibration):
         self._learned("factor", "shift")
 
     def _check_kind(self, dist: Distribution) -> None:
-        _check_kind(self, dist, "binary", "classes")
+        _check_kind(self, dist, "binary", "classes", "ordinal")
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         logits = _finite_logits(dist)

@@ -42,7 +42,7 @@ class Roles(NamedTuple):
     Attributes:
         features: names of the features.
         target: names of the targets.
-        categorical: names of columns of numbers that are categories.
+        categorical: names of columns of numbers that are categories; of targets, classes.
         known: quantity per row -> name of its column.
         weight: name of the column of weights, or None.
         unit: of the target, "degrees" or None.
@@ -183,14 +183,19 @@ class Search:
     def add_target(self, name: str, values: Values, where: str = "") -> None:
         """Add targets of rows with a weight above zero; messages name the place `where`."""
         if name not in self._targets:
-            self._targets[name] = (
-                Levels(name) if values.is_named or values.kind == "truth" else None
-            )
+            is_class = values.is_named or values.kind == "truth" or name in self.roles.categorical
+            self._targets[name] = Levels(name) if is_class else None
             if values.kind == "text":
                 self._are_texts.add(name)
         levels = self._targets[name]
         if levels is not None:
             check_complete(values)
+            numbers = values.numbers if values.kind == "number" else None
+            if numbers is not None and (numbers % 1 != 0).any():
+                raise DataError(
+                    f"column {name!r} must hold classes, as texts or whole numbers, got numbers "
+                    f"with decimals{f' in {where}' * bool(where)}. Families of numbers take them."
+                )
             levels.add(values.as_category(), where)
 
     def columns(self, rows: int) -> Columns:

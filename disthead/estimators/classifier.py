@@ -24,7 +24,8 @@ class DistributionClassifier(DistributionEstimator):
     """Classification by the default recipe: a scikit-learn estimator that predicts distributions.
 
     Args:
-        family: "categorical", or another family of classes ("bernoulli" for two).
+        family: "categorical", "ordinal" for classes that have an order, or "bernoulli" for two
+            classes. The order is that of an ordered categorical column, or that of numbers.
         family_options: options of the family; the number of classes comes from y.
         ensemble: the number of networks, whose probabilities are averaged.
         hidden_sizes: the sizes of the layers of the multilayer perceptron.
@@ -37,8 +38,9 @@ class DistributionClassifier(DistributionEstimator):
             (dist, y) that returns one number per row.
 
     Attributes:
-        classes_: the classes, sorted, or in the order of a checkpoint that was loaded; in
-            `predict_dist` they are 0, 1 ... in this order.
+        classes_: the classes, sorted, in their own order if the family is "ordinal", or in the
+            order of a checkpoint that was loaded; in `predict_dist` they are 0, 1 ... in this
+            order.
         model_: the trained `PredictiveModel`.
         n_features_in_: the number of columns of X.
         feature_names_in_: their names, where X is a data frame.
@@ -152,6 +154,8 @@ class DistributionClassifier(DistributionEstimator):
                     f"y must hold at least two classes, got one class: {labels.tolist()}. Where "
                     "sample_weight is zero for all rows of the others, only one class is left."
                 )
+            if self._is_ordinal:
+                labels, positions = _in_order(y, labels, positions)
             self.classes_, self.n_outputs_ = labels, 1
             return torch.from_numpy(positions.astype(np.int64))
         # by their texts, since a checkpoint has the classes of its table as texts, in any order
@@ -170,6 +174,12 @@ class DistributionClassifier(DistributionEstimator):
             raise TargetError(
                 f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'."
             )
+
+    @property
+    def _is_ordinal(self) -> bool:
+        return (
+            takes_classes(self.family) and get_family(self.family, num_classes=2).kind == "ordinal"
+        )
 
     def _options(self) -> dict[str, Any]:
         options = as_mapping(self.family_options, "family_options", "{'num_components': 3}")
@@ -191,6 +201,36 @@ class DistributionClassifier(DistributionEstimator):
         tags = self._tags(inherited.__sklearn_tags__())
         tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
         return tags
+
+
+def _in_order(y: Any, labels: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes of `y` in their order, and the place of each row among them.
+
+    Args:
+        y: the target; an ordered categorical column says the order, numbers have one.
+        labels: the classes that occur in it, sorted.
+        positions: the place of each row among the labels.
+    """
+    dtype = getattr(y, "dtype", None)
+    if not (getattr(dtype, "ordered", False) or type(dtype).__name__ == "Enum"):  # pandas, polars
+        texts = [value for value in labels.tolist() if isinstance(value, str)]
+        if texts:
+            raise ValueError(
+                f"y must say the order of its classes, got texts without one: {texts[:5]}. Give an "
+                "ordered categorical column: pandas.Categorical(y, categories=['low', 'middle', "
+                "'high'], ordered=True); or whole numbers in that order."
+            )
+        return labels, positions
+    place = {value: k for k, value in enumerate(dtype.categories)}  # type: ignore[union-attr]
+    absent = sorted(place.keys() - set(labels.tolist()), key=place.__getitem__)
+    if absent:
+        raise TargetError(
+            f"y must have rows of each class of its order, got none of {absent[:5]}: nothing says "
+            "how probable they are. Leave them out with y.cat.remove_unused_categories(), or join "
+            "each with the class next to it."
+        )
+    places = np.array([place[value] for value in labels.tolist()])
+    return labels[places.argsort()], places[positions]
 
 
 def _check_labels(array: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from disthead.distributions.base import (
     FUSED,
     MOST_OUTCOMES,
     Distribution,
+    Kind,
     tensors,
     with_fused_loss,
 )
@@ -29,7 +30,7 @@ from disthead.links import LINKS
 from disthead.special.eager import is_tracing
 from disthead.special.probabilities import divergence, entropy_term, expected, log_probability
 
-__all__ = ["Categorical", "CategoricalFamily"]
+__all__ = ["Categorical", "CategoricalFamily", "ClassFamily"]
 
 _UNORDERED = "classes are unordered. Take the probabilities in `probs`"
 
@@ -60,7 +61,7 @@ class Categorical(Distribution):
     tensor(-1.0986)
     """
 
-    kind = "classes"
+    kind: Kind = "classes"
     arg_constraints = {
         "logits": constraints.independent(constraints.real, 1),
         "probs": constraints.simplex,
@@ -343,10 +344,8 @@ def _kl_categorical(p: Categorical, q: Categorical) -> Tensor:
     return divergence(p.probs, p._log_probs, q._log_probs)
 
 
-class CategoricalFamily(Family):
-    """The categorical family: p(k) = exp(logits_k) / sum_j exp(logits_j), k in {0, ..., K - 1}.
-
-    Its parameter is `logits`, shape (..., K).
+class ClassFamily(Family):
+    """A family of K classes, whose targets are class indices or class probabilities.
 
     Args:
         num_classes: K, at least 2.
@@ -355,48 +354,24 @@ class CategoricalFamily(Family):
         ValueError: without num_classes, or with fewer than 2.
     """
 
-    name = "categorical"
-    figure_row = 9
-    parameters = {"logits": LINKS["softmax"]}
-    support: constraints.Constraint = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded"
-    distribution_class = Categorical
     domain = "y in {0, ..., K - 1}"
-    use = "multiclass classification"
-    loss = "cross-entropy"
-    noise = "One of K unordered classes, with odds set by the features."
-    density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
-    breaks = (
-        "An order among the classes is lost: a near miss costs what a far one does. Networks grow "
-        "too sure of themselves."
-    )
-    remedy = (
-        "poisson or negative_binomial for counts, normal for grades of one scale, soft labels for "
-        "doubtful ones, recalibration for overconfidence."
-    )
 
     def __init__(self, num_classes: int | None = None):
         if num_classes is None:
             raise ValueError(
-                "categorical needs num_classes, the number of classes: get_family('categorical', "
+                f"{self.name} needs num_classes, the number of classes: get_family({self.name!r}, "
                 "num_classes=3)."
             )
-        num_classes = as_integer(num_classes, "num_classes", 2)
-        self.num_classes = num_classes
-        self.shapes = {"logits": (num_classes,)}
-        self.support = constraints.integer_interval(0, num_classes - 1)
-        self.linked_class = Logits if num_classes < FEW_CLASSES else ManyLogits
+        self.num_classes = as_integer(num_classes, "num_classes", 2)
+        self.support = constraints.integer_interval(0, self.num_classes - 1)
 
-    def make(self, **parameters: Tensor) -> Categorical:
-        return Categorical(**parameters)
-
-    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
+    def shares(self, y: Tensor) -> Tensor:
+        """The share of the rows of each class, (..., K); a class without rows gets half a row."""
         index = y.long().reshape(len(y), -1).mT
         counts = torch.zeros(len(index), self.num_classes, dtype=torch.float64, device=y.device)
         counts = counts.scatter_add_(1, index, torch.ones_like(index, dtype=counts.dtype))
-        counts = counts.reshape(*y.shape[1:], self.num_classes)
-        # a class that does not occur counts as half a row
-        return {"logits": (counts.clamp(min=0.5) / len(y)).log()}
+        return counts.reshape(*y.shape[1:], self.num_classes).clamp(min=0.5) / len(y)
 
     def check_target(self, y: Tensor, column: str = "the target") -> None:
         """Check class indices 0, ..., K - 1, or class probabilities (..., K).
@@ -427,3 +402,45 @@ class CategoricalFamily(Family):
                 "Number the classes from 0, or set num_classes to one more than the largest index."
             )
         super().check_target(y, column)
+
+
+class CategoricalFamily(ClassFamily):
+    """The categorical family: p(k) = exp(logits_k) / sum_j exp(logits_j), k in {0, ..., K - 1}.
+
+    Its parameter is `logits`, shape (..., K).
+
+    Args:
+        num_classes: K, at least 2.
+
+    Raises:
+        ValueError: without num_classes, or with fewer than 2.
+    """
+
+    name = "categorical"
+    figure_row = 9
+    parameters = {"logits": LINKS["softmax"]}
+    support: constraints.Constraint = constraints.nonnegative_integer  # of K classes in an instance
+    distribution_class = Categorical
+    use = "multiclass classification"
+    loss = "cross-entropy"
+    noise = "One of K unordered classes, with odds set by the features."
+    density = "p(k) = exp(logits_k) / sum_j exp(logits_j)"
+    breaks = (
+        "An order among the classes is lost: a near miss costs what a far one does. Networks grow "
+        "too sure of themselves."
+    )
+    remedy = (
+        "ordinal for classes that have an order, poisson or negative_binomial for counts, soft "
+        "labels for doubtful classes, recalibration for overconfidence."
+    )
+
+    def __init__(self, num_classes: int | None = None):
+        super().__init__(num_classes)
+        self.shapes = {"logits": (self.num_classes,)}
+        self.linked_class = Logits if self.num_classes < FEW_CLASSES else ManyLogits
+
+    def make(self, **parameters: Tensor) -> Categorical:
+        return Categorical(**parameters)
+
+    def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.shares(y).log()}

@@ -16,6 +16,7 @@ from disthead.distributions.vector import Vector
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.mixture_family import mixture
+from disthead.families.ordered_categorical import OrderedCategorical
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.special.probabilities import divergence, log_odds, log_probability, log_sum_exp
 
@@ -23,6 +24,7 @@ __all__ = [
     "BernoulliEnsemble",
     "CategoricalEnsemble",
     "IndependentEnsemble",
+    "OrderedCategoricalEnsemble",
     "RankingEnsemble",
     "VectorEnsemble",
     "ensemble",
@@ -73,12 +75,10 @@ def ensemble(members: Distribution) -> Distribution:
     last = len(members.batch_shape) - 1
     components = members.map(lambda parameter: parameter.movedim(0, last))
     if isinstance(components, Categorical):
+        is_ordered = isinstance(components, OrderedCategorical)
+        of_classes = OrderedCategoricalEnsemble if is_ordered else CategoricalEnsemble
         probs = components.given_probs
-        return (
-            CategoricalEnsemble(components.logits)
-            if probs is None
-            else CategoricalEnsemble(member_probs=probs)
-        )
+        return of_classes(components.logits) if probs is None else of_classes(member_probs=probs)
     if isinstance(components, Bernoulli):
         probs = components.given_probs
         return (
@@ -164,6 +164,24 @@ class CategoricalEnsemble(_WithoutVariance, Categorical):
         """The information that a class gives about its member, in nats."""
         members = self.components
         return divergence(members.probs, members._log_probs, self._log_probs.unsqueeze(-2)).mean(-1)
+
+
+class OrderedCategoricalEnsemble(CategoricalEnsemble, OrderedCategorical):
+    """Distribution of ordered classes with p(k) = mean over members of p_m(k).
+
+    Args:
+        member_logits: unnormalised log-probabilities, shape (..., members, K).
+        member_probs: probabilities, of the same shape. Exactly one of both is given.
+
+    >>> dist = OrderedCategoricalEnsemble(member_probs=torch.tensor([[0.2, 0.8], [0.6, 0.4]]))
+    >>> dist.cdf(torch.tensor(0))
+    tensor(0.4000)
+    """
+
+    @property
+    def components(self) -> OrderedCategorical:
+        """The members, batch_shape (..., members)."""
+        return OrderedCategorical(logits=self.member_logits, probs=self.member_probs)
 
 
 class BernoulliEnsemble(_OfMembers, Bernoulli):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from pyro.distributions.constraints import ordered_vector
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -558,6 +559,7 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.simplex: "probabilities that sum to one",
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
+        ordered_vector: "strictly increasing numbers",
     }
     if constraint not in names and isinstance(constraint, constraints.greater_than):
         return f"greater than {constraint.lower_bound:g}"

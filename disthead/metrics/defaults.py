@@ -107,7 +107,10 @@ def _of_classes(num_outputs: int | None) -> dict[str, Metric]:
 
 
 def _of_ordered_classes(num_outputs: int | None) -> dict[str, Metric]:
-    return _of_classes(num_outputs) | {"rps": RankedProbabilityScore(num_outputs)}
+    return _of_classes(num_outputs) | {
+        "rps": RankedProbabilityScore(num_outputs),
+        "mae": MeanAbsoluteError("median", num_outputs),
+    }
 
 
 def _of_rankings(num_outputs: int | None) -> dict[str, Metric]:

@@ -36,11 +36,7 @@ __all__ = [
 ]
 
 Point = Literal["mean", "median", "mode"]
-_UNORDERED = (
-    "classes",
-    "ordinal",
-    "ranking",
-)  # kinds whose numbers are classes or items, without distances
+_UNORDERED = ("classes", "ranking")  # kinds whose numbers are classes or items, without distances
 
 
 class NegativeLogLikelihood(Score):
@@ -143,7 +139,7 @@ class RankedProbabilityScore(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        if each_output(dist).kind not in ("classes", "ordinal"):
+        if each_output(dist).kind != "classes":
             return _outputs(dist).crps(y)
         reached = dist.probs.cumsum(-1)[..., :-1]
         happened = y.unsqueeze(-1) <= torch.arange(reached.shape[-1], device=y.device)
@@ -260,6 +256,8 @@ class Sharpness(Score):
 class MeanAbsoluteError(Score):
     """The mean of |y - point|, in the units of y; of directions, the angle between them.
 
+    Of ordered classes it is the number of classes that the point is away.
+
     Args:
         point: "median", for which the error is proper, "mean" or "mode".
     """
@@ -344,7 +342,7 @@ class TopKHitRate(Score):
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
         kind = each_output(dist).kind
-        if kind not in _UNORDERED:
+        if kind not in (*_UNORDERED, "ordinal"):
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
         likely, target = (_first_places(dist), y[..., 0]) if kind == "ranking" else (dist.logits, y)
         predicted = likely.topk(min(self.k, likely.shape[-1]), -1).indices
@@ -413,7 +411,8 @@ def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
     """The error y - point, batch_shape + event_shape; of directions, the angle between them.
 
     Raises:
-        NotImplementedError: for classes and rankings, which have no distances.
+        NotImplementedError: for classes and rankings, which have no distances. Ordered classes have
+            no mean, but a median and a mode, from which the error is a number of classes.
     """
     kind = each_output(dist).kind
     if kind in _UNORDERED:

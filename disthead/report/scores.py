@@ -11,6 +11,7 @@ from disthead.metrics import (
     KendallTau,
     MeanAbsoluteError,
     NegativeLogLikelihood,
+    RankedProbabilityScore,
     RootMeanSquaredError,
     TopKHitRate,
 )
@@ -21,7 +22,7 @@ __all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
 
 LOG_SCORE = "Negative log-likelihood"
 ROOT_SCORE = "Root mean squared error of the mean"
-COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Brier score")
+COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Ranked probability score", "Brier score")
 # for each label: the metric, its unit ("y" for that of the target), its kinds of target
 SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
     LOG_SCORE: (NegativeLogLikelihood, "nats", (*LINE, *EVENTS, "vector")),
@@ -31,6 +32,8 @@ SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
     ROOT_SCORE: (RootMeanSquaredError, "y", LINE),
     "Brier score": (BrierScore, "", CLASSES),
     "Accuracy": (Accuracy, "", CLASSES),
+    "Ranked probability score": (RankedProbabilityScore, "", ("ordinal",)),
+    "Mean absolute error of the median class": (MeanAbsoluteError, "", ("ordinal",)),
     "Kendall's tau": (KendallTau, "", ("ranking",)),
     "First place right": (lambda: TopKHitRate(1), "", ("ranking",)),
 }

@@ -35,11 +35,13 @@ class _LogNdtr(Elementwise):
 class _Mills(Elementwise):
     @staticmethod
     def forward(z):
+        # Literals, since torch's compiler makes an input of a graph of each computed number, and
+        # fails where the function occurs twice: sqrt(1 / 2), sqrt(2 / pi), sqrt(1 / (2 pi)).
         left = z < 0
         lower, upper = torch.where(left, z, -1), torch.where(left, 1, z)
-        tail = math.sqrt(2 / math.pi) / erfcx(-lower / math.sqrt(2))
-        density = torch.exp(-upper * upper / 2) / math.sqrt(2 * math.pi)
-        return torch.where(left, tail, density / (1 - erfc(upper / math.sqrt(2)) / 2))
+        tail = 0.7978845608028654 / erfcx(-lower * 0.7071067811865476)
+        density = torch.exp(-upper * upper / 2) * 0.3989422804014327
+        return torch.where(left, tail, density / (1 - erfc(upper * 0.7071067811865476) / 2))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -93,21 +95,23 @@ def ndtri_of_tails(below, above):
 
 
 @in_float64
-def log_ndtr_difference(lower, upper):
+def log_ndtr_difference(lower, upper, width=None):
     """The log probability log(ndtr(upper) - ndtr(lower)) of an interval, elementwise.
 
     The relative error is below 1e-13, also in either tail and for narrow intervals. `lower` and
     `upper`, in standard deviations, broadcast and may be infinite; the result is -inf where the
-    interval is empty. Raises TypeError if neither is a tensor.
+    interval is empty. `width` is upper - lower where that is known to more digits than the
+    difference has, or None. Raises TypeError if none is a tensor.
 
     >>> round(log_ndtr_difference(torch.tensor(40.0, dtype=torch.float64), 41.0).item(), 9)
     -804.608442014
     """
-    lower, upper = torch.broadcast_tensors(lower, upper)
+    width = upper - lower if width is None else width
+    lower, upper, width = torch.broadcast_tensors(lower, upper, width)
     flip = lower > 0  # to the left tail, where the logarithms differ
     lower, upper = torch.where(flip, -upper, lower), torch.where(flip, -lower, upper)
-    empty, open_left, open_right = upper <= lower, torch.isinf(lower), torch.isinf(upper)
-    narrow = (upper - lower) * (1 + torch.abs(lower)) < 2
+    empty, open_left, open_right = ~(width > 0), torch.isinf(lower), torch.isinf(upper)
+    narrow = width * (1 + torch.abs(lower)) < 2
     broad = ~(narrow | empty)
     has_lower = broad & ~open_left
     below = _LogNdtr.evaluate(torch.where(has_lower, lower, -1))
@@ -116,14 +120,13 @@ def log_ndtr_difference(lower, upper):
     )
     difference = above + log1mexp(torch.where(has_lower, below - above, -1))
     value = torch.where(open_left, above, difference)
-    value = torch.where(narrow, _log_narrow(lower, upper, narrow & ~empty), value)
+    value = torch.where(narrow, _log_narrow(lower, width, narrow & ~empty), value)
     return torch.where(empty, -torch.inf, value)
 
 
-def _log_narrow(lower, upper, narrow):
+def _log_narrow(lower, width, narrow):
     """The same for narrow intervals, by quadrature of the density relative to that at `lower`."""
-    start = torch.where(narrow, lower, 0)
-    width = torch.where(narrow, upper - start, 1)
+    start, width = torch.where(narrow, lower, 0), torch.where(narrow, width, 1)
     nodes, weights = gauss_legendre(24, width)
     step = width.unsqueeze(-1) * nodes
     relative = (weights * torch.exp(-step * (start.unsqueeze(-1) + step / 2))).sum(-1)

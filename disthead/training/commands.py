@@ -23,13 +23,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.arguments import check_not_empty
+from disthead.arrays import as_names
 from disthead.configurations import check_keys, configuration
 from disthead.data.columns import Columns
 from disthead.data.row_groups import find_files
 from disthead.data.table import read_as_written
 from disthead.distributions.base import CLASSES
 from disthead.errors import nearest, pick, raised_in
-from disthead.families.family import takes_pairs
+from disthead.families.family import takes_classes, takes_pairs
 from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
 from disthead.networks.model_folder import is_model_folder
@@ -582,6 +583,7 @@ class _CLI(LightningCLI):
                     "predicted."
                 )
             config.model.backbone = _with_options(config.model, self.backbone_options)
+            config.data.categorical = _with_classes(config)
             writes_over = config.overwrite or _resumes_in(config, config.checkpoint.dirpath)
             config.checkpoint.enable_version_counter &= not writes_over
 
@@ -875,6 +877,16 @@ def _with_options(model: Any, named: Sequence[str]) -> Any:
                 + (f": give --model.backbone.init_args.{name}." if name in arguments else ".")
             )
     return spec
+
+
+def _with_classes(config: Any) -> list[str] | None:
+    """The columns of categories: also targets of a family of classes, unless they are numbered."""
+    named, targets = config.data.categorical, as_names(config.data.target, "target", "['x']")
+    if not takes_classes(config.model.family) or "num_classes" in (
+        config.model.family_options or {}
+    ):
+        return named
+    return list(dict.fromkeys([*(named or ()), *targets]))
 
 
 def _plan(config: Any, rows: int) -> None:

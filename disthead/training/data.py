@@ -68,7 +68,7 @@ class TabularDataModule(lightning.LightningDataModule):
         target: name of the target column, or several names. A ranking is several columns of item
             indices, best first.
         features: names of the feature columns; all other columns unless given.
-        categorical: columns of numbers that are categories.
+        categorical: columns of numbers that are categories; a target that is one holds classes.
         known: quantities that the family takes per row, with their columns:
             `{"exposure": "months"}`.
         event: column that is 1 where the target is observed, and 0 where it is right-censored, for

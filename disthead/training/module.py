@@ -29,6 +29,7 @@ from disthead.data.batches import Batch, Steps, weight_of
 from disthead.data.columns import Columns, Encoded
 from disthead.data.summary import Summary
 from disthead.data.table import DataError
+from disthead.data.values import parse_number
 from disthead.diagnostics import TargetWarning, check_continuous_target
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.censored import is_pair
@@ -433,6 +434,9 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 f"target {name!r} holds classes ({shown}), {family.name} takes numbers: "
                 f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
+        if family.kind == "ordinal":
+            for name, labels in classes.items():
+                _check_order(name, labels)
         if self.columns.get("unit") == "degrees" and family.kind != "direction":
             raise DataError(
                 "targets in degrees are for families of directions, such as von_mises; "
@@ -1051,6 +1055,21 @@ def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
             )
         plain_data = f"{GIVEN}{function.__module__}.{name}"
     return function, name, plain_data
+
+
+def _check_order(target: str, labels: Sequence[str]) -> None:
+    """Refuse classes whose order is not that of numbers.
+
+    Raises:
+        DataError: with the first labels, and how to write them.
+    """
+    numbers = [number for number in map(parse_number, labels) if number is not None]
+    if len(numbers) < len(labels) or numbers != sorted(numbers):
+        raise DataError(
+            f"target {target!r} holds classes without an order ({', '.join(labels[:5])}), ordinal "
+            "needs one: write them as whole numbers in their order, such as 0, 1, 2; or take the "
+            "family categorical."
+        )
 
 
 def _is_of_torch(backbone: Any) -> bool:
