@@ -43,7 +43,7 @@ def formulas() -> dict[str, Formula]:
             for links in (family.parameters, dict(family.parameters) | given):
                 formula = family.formula(links)
                 key = formula_name(formula)
-                if key is not None and _is_of_numbers(formula):
+                if key is not None and formula.has_fused_loss and _is_of_numbers(formula):
                     result.setdefault(key, formula)
     return result
 

@@ -29,15 +29,30 @@ from tests.truth import (
     SPREADS,
     Truth,
     around,
+    asymmetric_laplace_cdf,
+    asymmetric_laplace_crps,
+    asymmetric_laplace_log_prob,
     beta_cdf,
     beta_crps,
     beta_entropy,
     beta_log_prob,
+    cauchy_crps,
+    cauchy_log_prob,
     counts,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    generalized_normal_cdf,
+    generalized_normal_crps,
+    generalized_normal_log_prob,
+    gumbel_crps,
+    gumbel_log_prob,
+    huber_cdf,
+    huber_crps,
+    huber_entropy,
+    huber_log_prob,
+    hyperbolic_secant_crps,
     identity,
     laplace_cdf,
     laplace_crps,
@@ -252,6 +267,11 @@ def exponential(loc: float = 0.0, unit: float = 1.0) -> Callable:
 
 def student_t(df, loc, scale):
     return st.t(df, loc, scale)
+
+
+def asymmetric_laplace(loc, scale, asymmetry):
+    both = (asymmetry * (1 - asymmetry)) ** 0.5
+    return st.laplace_asymmetric(asymmetry / both, loc, scale / both)
 
 
 def von_mises(loc, concentration):
@@ -500,6 +520,115 @@ CONTINUOUS = [
                 scale * ((y - loc) / scale + 2 * softplus((loc - y) / scale) - 1)
             ),
             peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "cauchy",
+        "cauchy",
+        [0.3, -0.4],
+        without={"mean", "variance", "stddev"},
+        scipy=lambda loc, scale: st.cauchy(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=cauchy_log_prob,
+            cdf=lambda loc, scale, y: mp.acot(-(y - loc) / scale) / mp.pi % 1,
+            entropy=lambda loc, scale: mp.log(4 * mp.pi * scale),
+            crps=cauchy_crps,
+            peer=lambda of, raw: of.Cauchy(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "gumbel",
+        "gumbel",
+        [0.3, -0.4],
+        scipy=lambda loc, scale: st.gumbel_r(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            # numerical derivatives of the truth need some room around the peak
+            (LOCATIONS, SPREADS[1:]),
+            around,
+            log_prob=gumbel_log_prob,
+            cdf=lambda loc, scale, y: mp.exp(-mp.exp(min((loc - y) / scale, 1000))),
+            entropy=lambda loc, scale: 1 + mp.euler + mp.log(scale),
+            crps=gumbel_crps,
+            peer=lambda of, raw: of.Gumbel(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "asymmetric_laplace",
+        "asymmetric_laplace",
+        [0.3, -0.4, math.log(0.65 / 0.35)],  # whose kink lies between two panels of the oracles
+        links="loc identity, scale softplus, asymmetry sigmoid",
+        scipy=asymmetric_laplace,
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, LOGITS),
+            lambda loc, scale, logit: around(loc, scale),
+            log_prob=asymmetric_laplace_log_prob,
+            cdf=asymmetric_laplace_cdf,
+            entropy=lambda loc, scale, logit: (
+                1 + mp.log(scale) + softplus(logit) + softplus(-logit)
+            ),
+            crps=asymmetric_laplace_crps,
+        ),
+    ),
+    Case("asymmetric_laplace quantile", "asymmetric_laplace", [0.3, -0.4], {"quantile": 0.9}),
+    Case(
+        "huber",
+        "huber",
+        [0.3, -0.4],
+        truth=Truth(
+            (identity, softplus, softplus),
+            (LOCATIONS, SPREADS, SPREADS),
+            lambda loc, scale, delta: around(loc, scale),
+            log_prob=huber_log_prob,
+            cdf=huber_cdf,
+            entropy=huber_entropy,
+            crps=huber_crps,
+            options={"delta": None},
+        ),
+    ),
+    Case(
+        "huber with a learned threshold",
+        "huber",
+        [0.3, -0.4, 0.5],
+        {"delta": None},
+        links="loc identity, scale softplus, delta softplus",
+    ),
+    Case(
+        "hyperbolic_secant",
+        "hyperbolic_secant",
+        [0.3, -0.4],
+        scipy=lambda loc, scale: st.hypsecant(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=lambda loc, scale, y: -mp.log(mp.pi * scale * mp.cosh((y - loc) / scale)),
+            cdf=lambda loc, scale, y: 2 * mp.atan(mp.exp((y - loc) / scale)) / mp.pi,
+            entropy=lambda loc, scale: mp.log(2 * mp.pi * scale),
+            crps=hyperbolic_secant_crps,
+        ),
+    ),
+    Case(
+        "generalized_normal",
+        "generalized_normal",
+        [0.3, -0.4, 0.9],
+        links="loc identity, scale softplus, shape softplus",
+        scipy=lambda loc, scale, shape: st.gennorm(shape, loc, scale),
+        truth=Truth(
+            (identity, softplus, softplus),
+            (LOCATIONS, SPREADS, (-10.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, shape: around(loc, scale),
+            log_prob=generalized_normal_log_prob,
+            cdf=generalized_normal_cdf,
+            entropy=lambda loc, scale, shape: (
+                1 / shape + mp.log(2 * scale) + mp.loggamma(1 + 1 / shape)
+            ),
+            crps=generalized_normal_crps,
+            rounded=1,
         ),
     ),
 ]
@@ -879,6 +1008,7 @@ REPEATS = [
         "beta by mean",
         "weibull falling",
     ),
+    *("asymmetric_laplace quantile", "huber with a learned threshold"),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),

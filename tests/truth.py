@@ -134,6 +134,127 @@ def laplace_crps(loc, scale, y):
     return scale * (z + mp.exp(-z) - mp.mpf(3) / 4)
 
 
+def cauchy_log_prob(loc, scale, y):
+    return -mp.log(mp.pi * scale * (1 + ((y - loc) / scale) ** 2))
+
+
+def cauchy_crps(loc, scale, y):
+    z = (y - loc) / scale
+    return scale * (2 * z * mp.atan(z) - mp.log1p(z * z) + 2 * mp.log(2)) / mp.pi
+
+
+def gumbel_log_prob(loc, scale, y):
+    z = (y - loc) / scale
+    return -z - mp.exp(-z) - mp.log(scale)
+
+
+def gumbel_crps(loc, scale, y):
+    z = (y - loc) / scale
+    tail = mp.mpf(0) if z < -6 else mp.e1(mp.exp(-z))
+    return scale * (mp.euler - mp.log(2) - z + 2 * tail)
+
+
+def asymmetric_laplace_log_prob(loc, scale, logit, y):
+    z = (y - loc) / scale
+    loss = z * sigmoid(logit) if z > 0 else -z * sigmoid(-logit)
+    return -loss - softplus(logit) - softplus(-logit) - mp.log(scale)
+
+
+def asymmetric_laplace_cdf(loc, scale, logit, y):
+    z, p, q = (y - loc) / scale, sigmoid(logit), sigmoid(-logit)
+    return p * mp.exp(q * z) if z < 0 else 1 - q * mp.exp(-p * z)
+
+
+def asymmetric_laplace_crps(loc, scale, logit, y):
+    """By Y = loc + scale (B E / p - (1 - B) E / q) with E exponential and B = 1 with
+    probability q.
+    """
+    z, p, q = (y - loc) / scale, sigmoid(logit), sigmoid(-logit)
+    if z < 0:
+        z, p, q = -z, q, p
+    distance = z - (1 / p - 1 / q) + 2 * q * mp.exp(-p * z) / p
+    return scale * (distance - (1 - p * p) / (2 * p) - (1 - q * q) / (2 * q))
+
+
+def huber_constant(delta):
+    core = mp.sqrt(2 * mp.pi) * mp.erf(delta / mp.sqrt(2))
+    return core + 2 * mp.exp(-delta * delta / 2) / delta
+
+
+def huber_log_prob(loc, scale, delta, y):
+    z = abs(y - loc) / scale
+    loss = z * z / 2 if z < delta else delta * z - delta * delta / 2
+    return -loss - mp.log(scale * huber_constant(delta))
+
+
+def huber_tail(delta, z):
+    """P(Z > z) for z >= 0."""
+    if z >= delta:
+        area = mp.exp(delta * delta / 2 - delta * z) / delta
+    else:
+        between = mp.erfc(z / mp.sqrt(2)) - mp.erfc(delta / mp.sqrt(2))
+        area = mp.exp(-delta * delta / 2) / delta + mp.sqrt(mp.pi / 2) * between
+    return area / huber_constant(delta)
+
+
+def huber_cdf(loc, scale, delta, y):
+    z = (y - loc) / scale
+    return huber_tail(delta, -z) if z < 0 else 1 - huber_tail(delta, z)
+
+
+def huber_entropy(loc, scale, delta):
+    total, edge = huber_constant(delta), mp.exp(-delta * delta / 2)
+    core = mp.sqrt(mp.pi / 2) * mp.erf(delta / mp.sqrt(2)) + 2 * edge / delta
+    return mp.log(scale * total) + core / total
+
+
+def huber_crps(loc, scale, delta, y):
+    """By the integral of the tail from |z| on, and of the product of both tails."""
+    z, total = abs(y - loc) / scale, huber_constant(delta)
+
+    def beyond(t):  # the integral of t p(t)
+        edge = mp.exp(-delta * delta / 2)
+        if t < delta:
+            return (mp.exp(-t * t / 2) + edge / delta**2) / total
+        return mp.exp(delta * delta / 2 - delta * t) * (t / delta + 1 / delta**2) / total
+
+    def both(t):
+        return huber_tail(delta, t) * (1 - huber_tail(delta, t))
+
+    with mp.workdps(25):
+        wide = min(delta, 15)
+        ends = [0, wide / 4, wide / 2, wide, *([delta] if delta > wide else [])]
+        half_difference = 2 * mp.quad(both, ends)
+    edge = huber_tail(delta, delta)
+    half_difference += 2 * (edge / delta - edge**2 / (2 * delta))
+    distance = z * (1 - 2 * huber_tail(delta, z)) + 2 * beyond(z)
+    return scale * (distance - half_difference)
+
+
+def hyperbolic_secant_crps(loc, scale, y):
+    z = abs(y - loc) / scale
+    inverse_tangent = mp.im(mp.polylog(2, mp.j * mp.exp(-z)))
+    return scale * (z + 4 * inverse_tangent / mp.pi - 7 * mp.zeta(3) / mp.pi**2)
+
+
+def generalized_normal_log_prob(loc, scale, shape, y):
+    power = (abs(y - loc) / scale) ** shape
+    return -power - mp.log(2 * scale) - mp.loggamma(1 + 1 / shape)
+
+
+def generalized_normal_cdf(loc, scale, shape, y):
+    z = (y - loc) / scale
+    half = gamma_cdf(1 / shape, abs(z) ** shape) / 2
+    return mp.mpf(1) / 2 + (half if z > 0 else -half)
+
+
+def generalized_normal_crps(loc, scale, shape, y):
+    a, z = 1 / shape, abs(y - loc) / scale
+    mean = mp.exp(mp.loggamma(2 * a) - mp.loggamma(a))
+    near = z * gamma_cdf(a, z**shape) - mean * gamma_cdf(2 * a, z**shape)
+    return scale * (near + mean * beta_cdf(2 * a, a, mp.mpf(1) / 2))
+
+
 def student_t_log_prob(df, loc, scale, y):
     z = (y - loc) / scale
     normaliser = log_beta(df / 2, mp.mpf(1) / 2) + mp.log(df) / 2 + mp.log(scale)
