@@ -43,6 +43,8 @@ from tests.truth import (
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    continuous_bernoulli_entropy,
+    continuous_bernoulli_log_mass,
     generalized_normal_cdf,
     generalized_normal_crps,
     generalized_normal_log_prob,
@@ -54,6 +56,9 @@ from tests.truth import (
     huber_log_prob,
     hyperbolic_secant_crps,
     identity,
+    johnson_su_log_prob,
+    kumaraswamy_crps,
+    kumaraswamy_log_prob,
     laplace_cdf,
     laplace_crps,
     log_normal_crps,
@@ -72,6 +77,12 @@ from tests.truth import (
     positive,
     proportions,
     sigmoid,
+    sinh_arcsinh_log_prob,
+    sinh_arcsinh_normal,
+    skew_normal_cdf,
+    skew_normal_log_prob,
+    skew_t_cdf,
+    skew_t_log_prob,
     softplus,
     student_t_cdf,
     student_t_crps,
@@ -629,6 +640,123 @@ CONTINUOUS = [
             ),
             crps=generalized_normal_crps,
             rounded=1,
+        ),
+    ),
+    Case(
+        "skew_normal",
+        "skew_normal",
+        [0.3, -0.4, 1.5],
+        scipy=lambda loc, scale, shape: st.skewnorm(shape, loc, scale),
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7, 5.0)),
+            lambda loc, scale, shape: around(loc, scale),
+            log_prob=skew_normal_log_prob,
+            cdf=skew_normal_cdf,
+        ),
+    ),
+    Case(
+        "skew_t",
+        "skew_t",
+        [0.3, -0.4, 1.5, 3.0],
+        links="loc identity, scale softplus, shape identity, df softplus",
+        heavy_tailed=True,
+        truth=Truth(
+            (identity, softplus, identity, lambda x: 2 + softplus(x)),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7), (-10.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, shape, df: around(loc, scale),
+            log_prob=skew_t_log_prob,
+            cdf=skew_t_cdf,
+        ),
+    ),
+    Case(
+        "sinh_arcsinh",
+        "sinh_arcsinh",
+        [0.3, -0.4, 0.4, 0.8],
+        links="loc identity, scale softplus, skewness identity, tailweight softplus",
+        truth=Truth(
+            (identity, softplus, identity, softplus),
+            (LOCATIONS, SPREADS, (-3.0, 0.0, 0.7), (-1.0, 0.5, 3.0)),
+            lambda loc, scale, skewness, tailweight: around(loc, scale),
+            log_prob=sinh_arcsinh_log_prob,
+            cdf=lambda *parameters: mp.ncdf(sinh_arcsinh_normal(*parameters)),
+        ),
+    ),
+    Case(
+        "johnson_su",
+        "johnson_su",
+        [0.3, -0.4, 0.4, 1.5],
+        links="loc identity, scale softplus, skewness identity, tailweight softplus",
+        scipy=lambda loc, scale, skewness, tailweight: st.johnsonsu(
+            skewness, tailweight, loc, scale
+        ),
+        truth=Truth(
+            (identity, softplus, identity, softplus),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7), (-10.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, skewness, tailweight: around(loc, scale),
+            log_prob=johnson_su_log_prob,
+            cdf=lambda loc, scale, skewness, tailweight, y: mp.ncdf(
+                skewness + tailweight * mp.asinh((y - loc) / scale)
+            ),
+            rounded=1,
+        ),
+    ),
+    Case(
+        "kumaraswamy",
+        "kumaraswamy",
+        [1.0, 2.0],
+        outside=[-1.0, 0.0, 1.0, 2.0],
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            proportions,
+            log_prob=kumaraswamy_log_prob,
+            cdf=lambda a, b, y: -mp.expm1(b * mp.log1p(-(y**a))),
+            entropy=lambda a, b: (
+                1 - 1 / b + (1 - 1 / a) * (mp.digamma(b + 1) + mp.euler) - mp.log(a * b)
+            ),
+            crps=kumaraswamy_crps,
+            peer=lambda of, raw: of.Kumaraswamy(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
+        ),
+    ),
+    Case(
+        "continuous_bernoulli",
+        "continuous_bernoulli",
+        [0.4],
+        outside=[-1.0, 2.0],
+        links="logits sigmoid",
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            lambda logit: [0, 1e-30, 1e-6, 0.01, 0.5, 0.999, 1 - 2.0**-24, 1],
+            log_prob=lambda logit, y: logit * y - continuous_bernoulli_log_mass(logit),
+            cdf=lambda logit, y: mp.expm1(logit * y) / mp.expm1(logit) if logit else y,
+            entropy=continuous_bernoulli_entropy,
+            peer=lambda of, raw: of.ContinuousBernoulli(logits=raw[..., 0]),
+            limits=(0, 1),
+        ),
+    ),
+    Case(
+        "logit_normal",
+        "logit_normal",
+        [0.2, -0.6],
+        outside=[-1.0, 0.0, 1.0, 2.0],
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, -1.0, 0.0, 0.3, 12.0), SPREADS),
+            lambda loc, scale: (
+                [sigmoid(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)]
+                + [1e-30, 0.01, 0.5, 0.999]
+            ),
+            log_prob=lambda loc, scale, y: (
+                normal_log_prob(loc, scale, mp.log(y) - mp.log1p(-y)) - mp.log(y) - mp.log1p(-y)
+            ),
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y) - mp.log1p(-y)),
+            rounded=0,
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
         ),
     ),
 ]

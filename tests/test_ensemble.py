@@ -109,7 +109,9 @@ def test_what_members_disagree_about_is_the_variance_of_their_means(case, genera
     torch.testing.assert_close(ensemble(members).epistemic, members.mean.var(0, correction=0))
 
 
-@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if case.kind in ("classes", "ranking")]))
+@pytest.mark.parametrize(
+    "case", rows([case for case in ONE_UNIT if case.kind in ("classes", "ranking")])
+)
 def test_uncertainty_of_classes_and_rankings_is_that_of_the_entropy(case, generator):
     dist = ensemble(members_of(case, generator))
     each = getattr(dist, "base", dist)

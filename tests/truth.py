@@ -255,6 +255,50 @@ def generalized_normal_crps(loc, scale, shape, y):
     return scale * (near + mean * beta_cdf(2 * a, a, mp.mpf(1) / 2))
 
 
+def sinh_arcsinh_normal(loc, scale, skewness, tailweight, y):
+    x = (y - loc) / scale * mp.sinh(tailweight * mp.asinh(2)) / 2
+    return mp.sinh(mp.asinh(x) / tailweight - skewness)
+
+
+def sinh_arcsinh_log_prob(loc, scale, skewness, tailweight, y):
+    factor = mp.sinh(tailweight * mp.asinh(2)) / (2 * scale)
+    x, w = factor * (y - loc), sinh_arcsinh_normal(loc, scale, skewness, tailweight, y)
+    slope = factor / tailweight * mp.sqrt((1 + w * w) / (1 + x * x))
+    return -w * w / 2 - mp.log(2 * mp.pi) / 2 + mp.log(slope)
+
+
+def johnson_su_log_prob(loc, scale, skewness, tailweight, y):
+    z = (y - loc) / scale
+    w = skewness + tailweight * mp.asinh(z)
+    slope = tailweight / (scale * mp.sqrt(1 + z * z))
+    return -w * w / 2 - mp.log(2 * mp.pi) / 2 + mp.log(slope)
+
+
+def kumaraswamy_log_prob(a, b, y):
+    log_power = a * mp.log(y)
+    rest = mp.log(-mp.expm1(log_power))
+    return mp.log(a) + mp.log(b) + log_power - mp.log(y) + (b - 1) * rest
+
+
+def kumaraswamy_crps(a, b, y):
+    def mean(b):
+        return b * mp.exp(log_beta(1 + 1 / a, b))
+
+    below = -mp.expm1(b * mp.log1p(-(y**a)))
+    return y * (2 * below - 1) - 2 * mean(b) * beta_cdf(1 + 1 / a, b, y**a) + mean(2 * b)
+
+
+def continuous_bernoulli_log_mass(logit):
+    return mp.log(mp.expm1(logit) / logit) if logit else mp.mpf(0)
+
+
+def continuous_bernoulli_entropy(logit):
+    if not logit:
+        return mp.mpf(0)
+    mean = -1 / mp.expm1(-logit) - 1 / logit
+    return continuous_bernoulli_log_mass(logit) - logit * mean
+
+
 def student_t_log_prob(df, loc, scale, y):
     z = (y - loc) / scale
     normaliser = log_beta(df / 2, mp.mpf(1) / 2) + mp.log(df) / 2 + mp.log(scale)
@@ -286,6 +330,43 @@ def student_t_crps(df, loc, scale, y):
     return scale * (
         z * (2 * student_t_cdf(df, 0, 1, z) - 1) + 2 * density * (df + z * z) / (df - 1) - pair
     )
+
+
+def skew_normal_log_prob(loc, scale, shape, y):
+    tail = mp.erfc(-shape * (y - loc) / scale / mp.sqrt(2))
+    return normal_log_prob(loc, scale, y) + mp.log(tail)
+
+
+def skew_cdf(z, shape, half, kernel):
+    """From half, P(X < -|z|) at shape 0, and the angle between two lines, weighted with kernel."""
+    if shape < 0:
+        return 1 - skew_cdf(-z, -shape, half, kernel)
+    width = mp.atan2(1, shape)
+    ends = [mp.mpf(0)] + [width * mp.mpf(2) ** -k for k in range(38, -1, -2)]
+    with mp.workdps(25):
+        wedge = mp.quad(lambda u: kernel((z / mp.sin(u)) ** 2), ends) / mp.pi
+    return wedge if z <= 0 else 1 - 2 * half + wedge
+
+
+def skew_normal_cdf(loc, scale, shape, y):
+    z = (y - loc) / scale
+    if abs(z) > 50:
+        return mp.mpf(z > 0)
+    half = mp.erfc(abs(z) / mp.sqrt(2)) / 2
+    return skew_cdf(z, shape, half, lambda square: mp.exp(-square / 2))
+
+
+def skew_t_log_prob(loc, scale, shape, df, y):
+    z = (y - loc) / scale
+    w = shape * z * mp.sqrt((df + 1) / (df + z * z))
+    tail = student_t_cdf(df + 1, 0, 1, w)
+    return mp.log(2 * tail) + student_t_log_prob(df, loc, scale, y)
+
+
+def skew_t_cdf(loc, scale, shape, df, y):
+    z = (y - loc) / scale
+    half = student_t_cdf(df, 0, 1, -abs(z))
+    return skew_cdf(z, shape, half, lambda square: (1 + square / df) ** (-df / 2))
 
 
 def gamma_log_prob(a, rate, y):

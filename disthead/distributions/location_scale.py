@@ -156,9 +156,7 @@ def divergence_between_kinks(p: Continuous, q: Continuous, kinks: Tensor) -> Ten
     end, end_above = torch.cat([below, all_of_it]), torch.cat([above, none])
     # differences of the smaller probabilities keep their digits
     width = torch.where(start < 0.5, end - start, start_above - end_above).clamp(min=0)
-    t, complement, weights = (
-        part.reshape(-1, *(1,) * start.ndim) for part in tanh_sinh(81, start)
-    )
+    t, complement, weights = (part.reshape(-1, *(1,) * start.ndim) for part in tanh_sinh(81, start))
     y = p._quantile(
         (start + width * t).clamp(1e-300, 1.0), (end_above + width * complement).clamp(1e-300, 1.0)
     )

@@ -164,9 +164,7 @@ class AsymmetricLaplace(LocationScale):
             -z * torch.where(left, -above, below)
         )
         distance = torch.where(left, mean - z, z - mean) + 2 * tail
-        half_mean_difference = (
-            below / above * (1 - 0.5 * below) + above / below * (1 - 0.5 * above)
-        )
+        half_mean_difference = below / above * (1 - 0.5 * below) + above / below * (1 - 0.5 * above)
         return self.scale * (distance - half_mean_difference)
 
 

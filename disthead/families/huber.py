@@ -134,10 +134,9 @@ class Huber(Symmetric):
         left = 1 - 2 * self._log_tail(distance).exp()
         density = tails * math.exp(-HALF_LOG_TWO_PI)
         half, wide = 0.5 * erf(delta / math.sqrt(2)), 0.5 * erf(delta)
-        half_mean_difference = (
-            2 * outside * ((1 - outside) * delta + (1 - 0.5 * outside) / delta)
-            - 2 * share.square() * (2 * density * half - wide / math.sqrt(math.pi))
-        )
+        half_mean_difference = 2 * outside * (
+            (1 - outside) * delta + (1 - 0.5 * outside) / delta
+        ) - 2 * share.square() * (2 * density * half - wide / math.sqrt(math.pi))
         return self.scale * (distance * left + 2 * moment - half_mean_difference)
 
 
