@@ -1,4 +1,4 @@
-"""`LocationScale`: distributions of loc + scale Z, where Z has a standard form, and symmetric ones."""
+"""`LocationScale`: distributions of loc + scale Z for a standard variable Z; symmetric ones."""
 
 from abc import abstractmethod
 

@@ -26,7 +26,7 @@ class Skewed(LocationScale):
 
     @abstractmethod
     def _tails(self, z: Tensor) -> tuple[Tensor, ...]:
-        """log P(Z <= z) and log P(Z > z)."""
+        """Log P(Z <= z) and log P(Z > z)."""
 
     @abstractmethod
     def _symmetric_quantile(self, below: Tensor, above: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ def _slope(z: Tensor, below: Tensor, above: Tensor) -> Tensor:
 
 
 def _log_lower(z: Tensor, below: Tensor, above: Tensor, logits: Tensor) -> Tensor:
-    """log P(Z <= z), from the probabilities below and above 0 and the logits of the former."""
+    """Log P(Z <= z), from the probabilities below and above 0 and the logits of the former."""
     left = z < 0
     lower, upper = torch.where(left, z, 0.0), torch.where(left, 0.0, z)
     tail = above * torch.exp(-below * upper)

@@ -111,7 +111,10 @@ def _log1p_square(z: Tensor) -> Tensor:
 @register_kl(Cauchy, Cauchy)
 @in_double
 def _kl_cauchy(p: Cauchy, q: Cauchy) -> Tensor:
-    """log(((p.scale + q.scale)^2 + (p.loc - q.loc)^2) / (4 p.scale q.scale)), Chyzak and Nielsen 2019."""
+    """log(((p.scale + q.scale)^2 + (p.loc - q.loc)^2) / (4 p.scale q.scale)).
+
+    Source: Chyzak and Nielsen 2019.
+    """
     widths = (0.5 * (p.log_scale - q.log_scale)).cosh().log()
     return 2 * widths + _log1p_square(
         ratio(p.loc - q.loc, p.scale + q.scale, (p.scale + q.scale).log())

@@ -127,8 +127,8 @@ class GumbelFamily(Family):
     )
     density = "p(y) = exp(-z - exp(-z)) / scale, z = (y - loc) / scale"
     breaks = (
-        "The skewness is fixed. A target far below loc costs an exponential of its distance. Maxima "
-        "of heavy-tailed values exceed its upper tail."
+        "The skewness is fixed. A target far below loc costs an exponential of its distance. "
+        "Maxima of heavy-tailed values exceed its upper tail."
     )
     remedy = (
         "weibull for minima and lifetimes, log_normal or gamma for skewed positive targets, "

@@ -117,8 +117,8 @@ class HyperbolicSecantFamily(Family):
         "mass where none can be."
     )
     remedy = (
-        "student_t or cauchy when outliers are extreme, normal when the tails are light, log_normal "
-        "or gamma for positive targets."
+        "student_t or cauchy when outliers are extreme, normal when the tails are light, "
+        "log_normal or gamma for positive targets."
     )
 
     def make(self, **parameters: Tensor) -> HyperbolicSecant:

@@ -1,4 +1,4 @@
-"""The sinh-arcsinh distribution: a normal one with skewness and tails of its own, light or heavy."""
+"""The sinh-arcsinh distribution: a normal one with skewness and with light or heavy tails."""
 
 import math
 

@@ -38,7 +38,7 @@ def half_line_rule(like):
 
 
 def skew_log_tails(z, shape, df=None):
-    """log P(Z <= z) and log P(Z > z) of the standard skew-normal or skew-t distribution.
+    """Log P(Z <= z) and log P(Z > z) of the standard skew-normal or skew-t distribution.
 
     The tensors, float64, have one shape. Source: Azzalini 1985, Azzalini and Capitanio 2003.
 
@@ -69,7 +69,7 @@ def skew_log_tails(z, shape, df=None):
 
 
 def _log_wedge(h, a, df, log_half):
-    """log J, where log_half is log P(X < -h) of the symmetric distribution."""
+    """Log J, where log_half is log P(X < -h) of the symmetric distribution."""
     near = h * torch.sqrt(1 + a * a) < _NEAR
     close = _close_wedge(torch.where(near, h, 0.5), torch.where(near, a, 0.0), df, log_half)
     far = _far_wedge(torch.where(near, 1.0, h), torch.where(near, 1.0, a), df)
@@ -90,7 +90,7 @@ def _close_wedge(h, a, df, log_half):
 
 
 def _far_wedge(h, a, df):
-    """log J from its integrand relative to that at x = a, for x = a + s."""
+    """Log J from its integrand relative to that at x = a, for x = a + s."""
     radius = 1 + a * a
     square = h.square()
     if df is None:
