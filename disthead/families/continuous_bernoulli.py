@@ -10,12 +10,15 @@ from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import integrate
+from disthead.special.truncated_exponential import (
+    log_mass,
+    lower_quantile,
+    mean_distance,
+    share,
+    variance,
+)
 
 __all__ = ["ContinuousBernoulli", "ContinuousBernoulliFamily"]
-
-_FLAT = 1e-8  # logits below which the distribution is uniform but for a linear term
-_SMALL = 0.1  # below which a series is exact
-_LARGE = 600.0  # whose exponential is a number
 
 
 class ContinuousBernoulli(Continuous):
@@ -30,8 +33,8 @@ class ContinuousBernoulli(Continuous):
         probs: p, shape (...,), between 0 and 1; not the mean, which is nearer to 1/2.
         logits: log(p / (1 - p)), shape (...,); the probability, its logits or both are given.
 
-    >>> ContinuousBernoulli(0.5).log_prob(torch.tensor(0.3))
-    tensor(0.)
+    >>> ContinuousBernoulli(0.8).log_prob(torch.tensor(1.0))
+    tensor(0.6143)
     >>> ContinuousBernoulli(0.8).mean
     tensor(0.6120)
     """
@@ -63,7 +66,7 @@ class ContinuousBernoulli(Continuous):
     def log_prob(self, y: Tensor) -> Tensor:
         inside = (y >= 0) & (y <= 1)
         slope = self._slope()
-        value = -slope * self._distance(torch.where(inside, y, 0.5)) - _log_mass(slope)
+        value = -slope * self._distance(torch.where(inside, y, 0.5)) - log_mass(slope)
         return torch.where(inside, value, -torch.inf)
 
     @in_double
@@ -71,8 +74,8 @@ class ContinuousBernoulli(Continuous):
         y = y.clamp(0, 1)
         slope = self._slope()
         # the share up to a distance from the higher end
-        rising = torch.exp(-slope * (1 - y)) * _share(slope, y)
-        return torch.where(self.logits < 0, _share(slope, y), rising)
+        rising = torch.exp(-slope * (1 - y)) * share(slope, y)
+        return torch.where(self.logits < 0, share(slope, y), rising)
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
@@ -84,15 +87,15 @@ class ContinuousBernoulli(Continuous):
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
-        lower = _lower_quantile(self.logits, torch.where(left, below, 0.5))
-        upper = 1 - _lower_quantile(-self.logits, torch.where(left, 0.5, above))
+        lower = lower_quantile(self.logits, torch.where(left, below, 0.5))
+        upper = 1 - lower_quantile(-self.logits, torch.where(left, 0.5, above))
         return torch.where(left, lower, upper)
 
     @property
     @in_double
     def mean(self) -> Tensor:
         """The mean 1 / (1 - exp(-t)) - 1 / t for t = logits."""
-        distance = _mean_distance(self._slope())
+        distance = mean_distance(self._slope())
         return torch.where(self.logits < 0, distance, 1 - distance)
 
     @property
@@ -106,21 +109,12 @@ class ContinuousBernoulli(Continuous):
     @in_double
     def variance(self) -> Tensor:
         """The variance 1 / t^2 - 1 / (4 sinh(t / 2)^2) for t = logits."""
-        slope = self._slope()
-        small = slope < 1
-        square = torch.where(small, slope, 1.0).square()
-        series = torch.full_like(slope, _VARIANCE[-1])
-        for coefficient in reversed(_VARIANCE[:-1]):
-            series = series * square + coefficient
-        wide = torch.where(small, 1.0, slope)
-        # 4 sinh(t / 2)^2 = exp(t) (1 - exp(-t))^2
-        far = 1 / wide.square() - torch.exp(-wide) / torch.expm1(-wide).square()
-        return torch.where(small, series, far)
+        return variance(self._slope())
 
     @in_double
     def entropy(self) -> Tensor:
         slope = self._slope()
-        return slope * _mean_distance(slope) + _log_mass(slope)
+        return slope * mean_distance(slope) + log_mass(slope)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
@@ -136,56 +130,20 @@ class ContinuousBernoulli(Continuous):
         return score + (y - target).abs()
 
 
-def _log_mass(slope: Tensor) -> Tensor:
-    """log((1 - exp(-s)) / s), the mass of exp(-s d) between 0 and 1."""
-    small = slope < _SMALL
-    s = torch.where(small, slope, 0.0)
-    square = s.square()
-    series = -0.5 * s + square * (1 / 24 - square * (1 / 2880 - square / 181440))
-    wide = torch.where(small, 1.0, slope)
-    return torch.where(small, series, torch.log(-torch.expm1(-wide) / wide))
-
-
-def _share(slope: Tensor, distance: Tensor) -> Tensor:
-    """(1 - exp(-s d)) / (1 - exp(-s)), the probability within a distance of the higher end."""
-    flat = slope < _FLAT
-    s = torch.where(flat, 1.0, slope)
-    linear = distance * (1 + 0.5 * slope * (1 - distance))
-    return torch.where(flat, linear, torch.expm1(-s * distance) / torch.expm1(-s))
-
-
 def _log_cdf(logits: Tensor, y: Tensor) -> Tensor:
     inside = (y > 0) & (y < 1)
     y = torch.where(inside, y, 0.5)
     slope = torch.where(logits < 0, -logits, logits)
     rest = torch.where(logits < 0, 0.0, -slope * (1 - y))
-    share = _share(slope, y)
-    close = share > 0.5
+    within = share(slope, y)
+    close = within > 0.5
     # next to one, from the other side
-    beyond = _share(slope, 1 - y) * torch.where(logits < 0, torch.exp(-slope * y), 1.0)
+    beyond = share(slope, 1 - y) * torch.where(logits < 0, torch.exp(-slope * y), 1.0)
     near = (logits < 0) & close
-    value = torch.where(near, torch.log1p(-torch.where(near, beyond, 0.5)), rest + torch.log(share))
+    value = torch.where(
+        near, torch.log1p(-torch.where(near, beyond, 0.5)), rest + torch.log(within)
+    )
     return torch.where(inside, value, torch.where(y > 0, 0.0, -torch.inf))
-
-
-def _lower_quantile(logits: Tensor, below: Tensor) -> Tensor:
-    """log(1 + q (exp(t) - 1)) / t, with all digits of small quantiles."""
-    flat, steep = logits.abs() < _FLAT, logits > _LARGE
-    t = torch.where(flat | steep, 1.0, logits)
-    bulk = torch.log1p(below * torch.expm1(t)) / t
-    linear = below * (1 + 0.5 * logits * (1 - below))
-    far = 1 + below.log() / torch.where(steep, logits, 1.0)
-    return torch.where(flat, linear, torch.where(steep, far.clamp(min=0), bulk))
-
-
-def _mean_distance(slope: Tensor) -> Tensor:
-    """1 / s - 1 / (exp(s) - 1), the mean distance from the higher end."""
-    small = slope < _SMALL
-    s = torch.where(small, slope, 0.0)
-    square = s.square()
-    series = 0.5 - s * (1 / 12 - square * (1 / 720 - square * (1 / 30240 - square / 1209600)))
-    wide = torch.where(small, 1.0, slope)
-    return torch.where(small, series, 1 / wide + torch.exp(-wide) / torch.expm1(-wide))
 
 
 def _score(slope: Tensor, distance: Tensor) -> Tensor:
@@ -203,25 +161,10 @@ def _score_of_flat(slope: Tensor, distance: Tensor) -> Tensor:
     s = slope.clamp(max=1)
 
     def squared_tail(d: Tensor) -> Tensor:
-        return (1 - _share(s, d)).square()
+        return (1 - share(s, d)).square()
 
-    below = integrate(lambda d: _share(s, d).square(), torch.zeros_like(distance), distance, 24)
+    below = integrate(lambda d: share(s, d).square(), torch.zeros_like(distance), distance, 24)
     return below + integrate(squared_tail, distance, torch.ones_like(distance), 24)
-
-
-# The series of the variance in t^2: those of 1 / t^2 - 1 / (4 sinh(t / 2)^2), from Bernoulli
-# numbers.
-_VARIANCE = [
-    1 / 12,
-    -1 / 240,
-    1 / 6048,
-    -1 / 172800,
-    1 / 5322240,
-    -691 / 118879488000,
-    1 / 5748019200,
-    -3617 / 711374856192000,
-    1.4596305495672336e-13,
-]
 
 
 class ContinuousBernoulliFamily(Family):
@@ -241,7 +184,7 @@ class ContinuousBernoulliFamily(Family):
         "Numbers between 0 and 1, ends included, whose density rises or falls exponentially from "
         "one end to the other, such as intensities of pixels."
     )
-    density = "p(y) = C p^y (1 - p)^(1 - y), log C = log(t / (exp(t) - 1)) - log(1 - p), t = logits"
+    density = "p(y) = C p^y (1 - p)^(1 - y), C = t / (exp(t) - 1) / (1 - p), p = probs, t = logits"
     breaks = (
         "One parameter sets both mean and variance, which is that of a nearly uniform distribution "
         "unless the mean is next to an end. There is no peak between the ends."

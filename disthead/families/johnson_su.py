@@ -13,6 +13,7 @@ from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, implicit, log_ndtr
 from disthead.special.fast import Positive
+from disthead.special.hyperbolic import log_cosh
 from disthead.special.normal import ndtri_of_tails
 from disthead.special.plain import erf, ndtr
 
@@ -172,12 +173,6 @@ class JohnsonSU(LocationScale):
         half_mean_difference = growth * torch.cosh(tilt) * erf(0.5 * rate)
         score = z * erf(w / math.sqrt(2)) + above - self._standard_mean() - half_mean_difference
         return self.scale * torch.where(growth.isfinite() & score.isfinite(), score, math.inf)
-
-
-def log_cosh(x: Tensor) -> Tensor:
-    """log(cosh(x)), also where cosh(x) overflows."""
-    distance = torch.where(x < 0, -x, x)  # abs has no slope at 0
-    return distance + torch.log1p(torch.exp(-2 * distance)) - math.log(2)
 
 
 class JohnsonSUFamily(Family):

@@ -10,9 +10,9 @@ from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
 from disthead.distributions.location_scale import LocationScale
 from disthead.distributions.univariate import in_double, product, sample_std
 from disthead.families.family import Family
-from disthead.families.johnson_su import log_cosh
 from disthead.links import LINKS
 from disthead.special import bracketed_newton, implicit, log_ndtr
+from disthead.special.hyperbolic import log_cosh
 from disthead.special.normal import ndtri_of_tails
 from disthead.special.plain import ndtr
 
