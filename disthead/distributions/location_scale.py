@@ -15,6 +15,7 @@ from disthead.special import tanh_sinh
 
 __all__ = ["LocationScale", "Symmetric", "divergence_between_kinks"]
 
+_LARGE = 1e300
 _UNITS = ("loc", "scale", "log_scale")
 
 
@@ -160,5 +161,6 @@ def divergence_between_kinks(p: Continuous, q: Continuous, kinks: Tensor) -> Ten
     y = p._quantile(
         (start + width * t).clamp(1e-300, 1.0), (end_above + width * complement).clamp(1e-300, 1.0)
     )
+    y = y.clamp(-_LARGE, _LARGE)  # quantiles of heavy tails may be infinite
     surprise = p.log_prob(y) - q.log_prob(y)
     return (weights * width * torch.where(width > 0, surprise, 0.0)).sum((0, 1))

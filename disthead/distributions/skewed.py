@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
@@ -9,10 +10,13 @@ from torch import Size, Tensor
 from disthead.distributions.location_scale import LocationScale
 from disthead.distributions.univariate import sample_std
 from disthead.special import bracketed_newton
+from disthead.special.eager import are_plain_numbers
 
 __all__ = ["Skewed", "moment_estimate", "skew_normal_sample"]
 
 _ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
+_MOST_STEPS = 60
+_SHORT_STEP = 1e-8
 
 
 class Skewed(LocationScale):
@@ -52,29 +56,22 @@ class Skewed(LocationScale):
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         below, above, _ = torch.broadcast_tensors(below, above, self.loc)
         standard = self._of_unit()
-        left = below <= above
-        log_tail = torch.where(left, below, above).log()
-
-        def residual(z: Tensor) -> tuple[Tensor, Tensor]:
-            lower, upper = standard._tails(z)
-            value = torch.where(left, lower - log_tail, log_tail - upper)
-            density = standard._log_density(z)
-            return value, torch.exp(density - torch.where(left, lower, upper))
-
         with torch.no_grad():
             # Skewed upwards, Z lies between X and |X|.
             upwards = self.shape >= 0
             low, high = torch.where(upwards, below, above), torch.where(upwards, above, below)
-            ends = torch.stack(
-                [
-                    self._symmetric_quantile(low, high),
-                    self._symmetric_quantile(0.5 + 0.5 * low, 0.5 * high),
-                ]
-            )
-            ends = torch.where(upwards, ends, -ends)
-            slack = 1e-12 * (1 + ends.abs())
-            lower, upper = (ends - slack).amin(0), (ends + slack).amax(0)
-            z = bracketed_newton(residual, lower, upper, steps=32)
+            inner = self._symmetric_quantile(low, high)
+            outer = self._symmetric_quantile(0.5 + 0.5 * low, 0.5 * high)
+            start = torch.where(low < high, inner * torch.rsqrt(1 + self.shape.square()), outer)
+            inner, outer, start = (torch.where(upwards, one, -one) for one in (inner, outer, start))
+            slack = 1e-12 * (1 + torch.maximum(inner.abs(), outer.abs()))
+            lower, upper = torch.minimum(inner, outer) - slack, torch.maximum(inner, outer) + slack
+            if are_plain_numbers(below, above) and self._is_plain():
+                rows = standard._flat(below.shape)
+                parts = (one.flatten() for one in (below, above, lower, upper, start))
+                z = _root(rows, *parts).reshape(below.shape)
+            else:
+                z = bracketed_newton(_residual(standard, below, above), lower, upper, steps=32)
         log_below, log_above = (
             part.log() if part.requires_grad else None for part in (below, above)
         )
@@ -92,6 +89,46 @@ class Skewed(LocationScale):
             z = exact._standard_sample(self._extended_shape(sample_shape), generator)
         z = exact._of_unit()._with_gradient(z)
         return (exact.loc + exact.scale * z).to(self.dtype)
+
+
+def _residual(
+    dist: Skewed, below: Tensor, above: Tensor
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """The error of the logarithm of the smaller tail at z, which rises in z, and its derivative."""
+    left = below <= above
+    log_tail = torch.where(left, below, above).log()
+
+    def residual(z: Tensor) -> tuple[Tensor, Tensor]:
+        lower, upper = dist._tails(z)
+        value = torch.where(left, lower - log_tail, log_tail - upper)
+        return value, torch.exp(dist._log_density(z) - torch.where(left, lower, upper))
+
+    return residual
+
+
+def _root(
+    dist: Skewed, below: Tensor, above: Tensor, lower: Tensor, upper: Tensor, start: Tensor
+) -> Tensor:
+    """The root of `_residual` of plain numbers, each until it settles; all have shape (rows,)."""
+    root, rows = start.clamp(lower, upper), torch.arange(len(start))
+    z = root.clone()
+    for _ in range(_MOST_STEPS):
+        value, slope = _residual(dist, below, above)(z)
+        lower, upper = torch.where(value < 0, z, lower), torch.where(value < 0, upper, z)
+        newton = z - value / slope
+        inside = (newton > lower) & (newton < upper)
+        z, before = torch.where(inside, newton, 0.5 * (lower + upper)), z
+        root[rows] = z
+        # Newton's method squares the error, bisection halves it
+        short = torch.where(inside, _SHORT_STEP, _SHORT_STEP**2) * (1e-3 + z.abs())
+        left = ((z - before).abs() > short).nonzero()[:, 0]
+        if not len(left):
+            break
+        rows, z, below, above, lower, upper = (
+            one[left] for one in (rows, z, below, above, lower, upper)
+        )
+        dist = dist[left]
+    return root
 
 
 def skew_normal_sample(shape: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -17,6 +17,7 @@ from disthead.special.stirling import lgamma1p
 
 __all__ = ["GeneralizedNormal", "GeneralizedNormalFamily"]
 
+_LARGE = 1e300
 _LOG_LARGE = 690.0  # of a number whose square root can still be squared
 
 
@@ -137,7 +138,8 @@ class GeneralizedNormal(Symmetric):
         power = self._power(distance)
         near = self.scale * distance * gammainc(a, power)
         half = betainc(a, 2 * a, torch.full_like(a, 0.5))
-        return near + self._moment(1.0) * (gammaincc(2 * a, power) - half)
+        mean_distance = self._moment(1.0).clamp(max=_LARGE)  # a number, for shapes near 0, too
+        return near + mean_distance * (gammaincc(2 * a, power) - half)
 
 
 @register_kl(GeneralizedNormal, GeneralizedNormal)

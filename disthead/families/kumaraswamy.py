@@ -1,7 +1,7 @@
 """The Kumaraswamy distribution: proportions like those of beta, with a cdf in closed form."""
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import positive, tensors
@@ -100,6 +100,12 @@ class Kumaraswamy(Continuous):
         early = log_hazard < _EARLY
         late = log1mexp(-torch.where(early, 0.0, log_hazard).exp())
         return torch.exp(torch.where(early, log_hazard, late) / self.concentration1)
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples with gradients, strictly between 0 and 1 where they round to an end."""
+        limits = torch.finfo(self.dtype)
+        y = super().rsample(sample_shape, generator)
+        return y.clamp(limits.tiny, 1 - 0.5 * limits.eps)
 
     @property
     @in_double

@@ -1,7 +1,7 @@
 """The logit-normal distribution: proportions whose log-odds are normal."""
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
@@ -89,6 +89,12 @@ class LogitNormal(Continuous):
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return torch.sigmoid(self.loc + self.scale * ndtri_of_tails(below, above))
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        """Samples with gradients, strictly between 0 and 1 where they round to an end."""
+        limits = torch.finfo(self.dtype)
+        y = super().rsample(sample_shape, generator)
+        return y.clamp(limits.tiny, 1 - 0.5 * limits.eps)
 
     @property
     @in_double

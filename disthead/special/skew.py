@@ -13,7 +13,9 @@ import math
 
 import torch
 
+from .eager import are_plain_numbers, by_scipy
 from .normal import log_ndtr
+from .numeric import mend
 from .quadrature import gauss_legendre
 from .student_t import student_t_log_cdf
 
@@ -70,10 +72,33 @@ def skew_log_tails(z, shape, df=None):
 
 def _log_wedge(h, a, df, log_half):
     """Log J, where log_half is log P(X < -h) of the symmetric distribution."""
+    if are_plain_numbers(h, a, log_half):
+        return _log_wedge_number(h, a, df, log_half)
     near = h * torch.sqrt(1 + a * a) < _NEAR
     close = _close_wedge(torch.where(near, h, 0.5), torch.where(near, a, 0.0), df, log_half)
     far = _far_wedge(torch.where(near, 1.0, h), torch.where(near, 1.0, a), df)
     return torch.where(near, torch.where(near, close, 1.0).log(), far)
+
+
+def _log_wedge_number(h, a, df, log_half):
+    """The same of plain numbers, each row by one formula."""
+    more = () if df is None else (df,)
+
+    def close(h, a, log_half, *more):
+        return _close_wedge(h, a, *(more or (None,)), log_half).log()
+
+    def far(h, a, log_half, *more):
+        return _far_wedge(h, a, *(more or (None,)))
+
+    if df is None:
+        half = log_half.exp()
+        wedge = half - 2 * by_scipy("owens_t", h, a)
+        value, left = wedge.log(), wedge < 1e-3 * half  # where the difference loses digits
+    else:
+        value, left = torch.empty_like(log_half), torch.ones_like(log_half, dtype=torch.bool)
+    near = h * torch.sqrt(1 + a * a) < _NEAR
+    value = mend(value, left & near, close, h, a, log_half, *more)
+    return mend(value, left & ~near, far, h, a, log_half, *more)
 
 
 def _kernel(square, df):
@@ -97,7 +122,11 @@ def _far_wedge(h, a, df):
         rate, edge = square, -0.5 * square * radius
     else:
         rate = df / (df / square + radius)
-        edge = -0.5 * df * torch.log1p(square / df * radius)
+        ratio = h * torch.sqrt(radius / df)
+        far = ratio > 1e8  # whose square may overflow
+        square = torch.where(far, 0.0, ratio).square()
+        growth = torch.where(far, 2 * torch.where(far, ratio, 1.0).log(), torch.log1p(square))
+        edge = -0.5 * df * growth
     s, weights = (part.reshape(-1, *(1,) * h.ndim) for part in half_line_rule(h))
     scale = (1 / (torch.rsqrt(radius) + rate * a + rate.sqrt())).detach()
     s = s * scale
