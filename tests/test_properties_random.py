@@ -94,7 +94,8 @@ def relations_hold(data, case: Case) -> None:
     # A density with a pole at an end has mass where numbers are too coarse, or too large, for a sum
     # over y.
     resolved = abs(float(mean_of(case, torch.ones_like, dist, panel_count=60)) - 1) < 1e-8
-    assert resolved or at_an_end
+    too_wide = "variance" in case.claims and not dist.variance < 1e30 * (y[-2] - y[1]).square()
+    assert resolved or at_an_end or too_wide
     if resolved:
         torch.testing.assert_close(
             mean_of(case, lambda y: -dist.log_prob(y), dist, panel_count=60),

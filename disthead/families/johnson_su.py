@@ -96,7 +96,7 @@ class JohnsonSU(LocationScale):
         return self.skewness + self.tailweight * torch.asinh(z)
 
     def _log_density(self, z: Tensor) -> Tensor:
-        bent = torch.asinh(z)
+        bent = torch.asinh(z.clamp(-_LARGE, _LARGE))
         square = (self.skewness + self.tailweight * bent).square()
         return self.log_tailweight - HALF_LOG_TWO_PI - 0.5 * square - log_cosh(bent)
 

@@ -11,7 +11,15 @@ from tests.cases import ONE_EACH
 from tests.estimators.test_regressor import table
 
 
-@pytest.mark.parametrize("case", [case for case in ONE_EACH if case.kind != "binary"], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case.name == "skew_t" else ())
+        for case in ONE_EACH
+        if case.kind != "binary"
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
     """The model is better on the training rows than the unconditional one. Predictions in several
