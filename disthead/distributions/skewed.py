@@ -22,7 +22,7 @@ _SHORT_STEP = 1e-8
 class Skewed(LocationScale):
     """The distribution of X given U < shape V, for two variables U and V of which X is made.
 
-    The distribution of |X| is the same for every shape. Subclasses store `shape`, the slant, and
+    shape: Tensor  # type: ignore[assignment]  # in place of the method of Pyro with that name
     define both tails of the standard distribution, samples of it, and quantiles of X for shape 0.
     """
 
