@@ -22,11 +22,11 @@ _SHORT_STEP = 1e-8
 class Skewed(LocationScale):
     """The distribution of X given U < shape V, for two variables U and V of which X is made.
 
-    shape: Tensor  # type: ignore[assignment]  # in place of the method of Pyro with that name
+    The distribution of |X| is the same for every shape. Subclasses store `shape`, the slant, and
     define both tails of the standard distribution, samples of it, and quantiles of X for shape 0.
     """
 
-    shape: Tensor
+    shape: Tensor  # type: ignore[assignment]  # in place of Pyro's method of that name
 
     @abstractmethod
     def _tails(self, z: Tensor) -> tuple[Tensor, ...]:

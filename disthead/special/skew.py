@@ -84,11 +84,11 @@ def _log_wedge_number(h, a, df, log_half):
     """The same of plain numbers, each row by one formula."""
     more = () if df is None else (df,)
 
-    def close(h, a, log_half, *more):
-        return _close_wedge(h, a, *(more or (None,)), log_half).log()
+    def close(h, a, log_half, df=None):
+        return _close_wedge(h, a, df, log_half).log()
 
-    def far(h, a, log_half, *more):
-        return _far_wedge(h, a, *(more or (None,)))
+    def far(h, a, log_half, df=None):
+        return _far_wedge(h, a, df)
 
     if df is None:
         half = log_half.exp()
