@@ -58,7 +58,7 @@ def formulas() -> dict[str, Formula]:
             for links in (own, own | given):
                 formula = family.formula(links)
                 key = formula_name(formula)
-                if key is not None and is_of_numbers(formula):
+                if key is not None and formula.has_fused_loss and is_of_numbers(formula):
                     result.setdefault(key, formula)
     return result
 

@@ -28,6 +28,9 @@ def quantile_grid(dist: Distribution, panel_count: int) -> Tensor:
     body = torch.linspace(0.1, 0.9, panel_count + 1, dtype=torch.float64)
     levels = torch.cat([tails, body, 1 - tails.flip(0)])
     quantiles = [dist.icdf(levels)]
+    if dist.support_limits()[0] == -math.inf:  # the density may have a kink or a cusp at its mode
+        steps = dist.icdf(body[[0, -1]]).diff() * torch.logspace(-12, -1, 12, dtype=torch.float64)
+        quantiles.append(dist.mode.double() + torch.cat([-steps, steps.new_zeros(1), steps]))
     if hasattr(dist, "components"):
         quantiles.append(dist.components.icdf(levels.unsqueeze(-1)).flatten())
     return torch.cat(quantiles).detach().unique()

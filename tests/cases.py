@@ -30,10 +30,17 @@ from tests.truth import (
     SPREADS,
     Truth,
     around,
+    asymmetric_laplace_cdf,
+    asymmetric_laplace_crps,
+    asymmetric_laplace_log_prob,
     beta_cdf,
     beta_crps,
     beta_entropy,
     beta_log_prob,
+    cauchy_crps,
+    cauchy_log_prob,
+    continuous_bernoulli_entropy,
+    continuous_bernoulli_log_mass,
     counts,
     discretised_normal_log_prob,
     extreme_value_cdf,
@@ -43,16 +50,29 @@ from tests.truth import (
     gamma_entropy,
     gamma_log_prob,
     generalized_gamma_crps,
+    generalized_normal_cdf,
+    generalized_normal_crps,
+    generalized_normal_log_prob,
     generalized_pareto_cdf,
     generalized_pareto_crps,
     generalized_pareto_log_prob,
+    gumbel_crps,
+    gumbel_log_prob,
     half_normal_crps,
+    huber_cdf,
+    huber_crps,
+    huber_entropy,
+    huber_log_prob,
     hurdle_poisson_log_prob,
+    hyperbolic_secant_crps,
     identity,
     inverse_gamma_crps,
     inverse_gaussian_cdf,
     inverse_gaussian_entropy,
     inverse_gaussian_log_prob,
+    johnson_su_log_prob,
+    kumaraswamy_crps,
+    kumaraswamy_log_prob,
     laplace_cdf,
     laplace_crps,
     log_logistic_crps,
@@ -74,6 +94,12 @@ from tests.truth import (
     positive,
     proportions,
     sigmoid,
+    sinh_arcsinh_log_prob,
+    sinh_arcsinh_normal,
+    skew_normal_cdf,
+    skew_normal_log_prob,
+    skew_t_cdf,
+    skew_t_log_prob,
     softplus,
     student_t_cdf,
     student_t_crps,
@@ -295,6 +321,11 @@ def exponential(loc: float = 0.0, unit: float = 1.0) -> Callable:
 
 def student_t(df, loc, scale):
     return st.t(df, loc, scale)
+
+
+def asymmetric_laplace(loc, scale, asymmetry):
+    both = (asymmetry * (1 - asymmetry)) ** 0.5
+    return st.laplace_asymmetric(asymmetry / both, loc, scale / both)
 
 
 def von_mises(loc, concentration):
@@ -760,6 +791,232 @@ CONTINUOUS = [
                 else None
             ),
             limits=(1, math.inf),
+        ),
+    ),
+    Case(
+        "cauchy",
+        "cauchy",
+        [0.3, -0.4],
+        without={"mean", "variance", "stddev"},
+        scipy=lambda loc, scale: st.cauchy(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=cauchy_log_prob,
+            cdf=lambda loc, scale, y: mp.acot(-(y - loc) / scale) / mp.pi % 1,
+            entropy=lambda loc, scale: mp.log(4 * mp.pi * scale),
+            crps=cauchy_crps,
+            peer=lambda of, raw: of.Cauchy(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "gumbel",
+        "gumbel",
+        [0.3, -0.4],
+        scipy=lambda loc, scale: st.gumbel_r(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            # numerical derivatives of the truth need some room around the peak
+            (LOCATIONS, SPREADS[1:]),
+            around,
+            log_prob=gumbel_log_prob,
+            cdf=lambda loc, scale, y: mp.exp(-mp.exp(min((loc - y) / scale, 1000))),
+            entropy=lambda loc, scale: 1 + mp.euler + mp.log(scale),
+            crps=gumbel_crps,
+            peer=lambda of, raw: of.Gumbel(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "asymmetric_laplace",
+        "asymmetric_laplace",
+        [0.3, -0.4, math.log(0.65 / 0.35)],  # whose kink lies between two panels of the oracles
+        links="loc identity, scale softplus, asymmetry sigmoid",
+        scipy=asymmetric_laplace,
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, LOGITS),
+            lambda loc, scale, logit: around(loc, scale),
+            log_prob=asymmetric_laplace_log_prob,
+            cdf=asymmetric_laplace_cdf,
+            entropy=lambda loc, scale, logit: (
+                1 + mp.log(scale) + softplus(logit) + softplus(-logit)
+            ),
+            crps=asymmetric_laplace_crps,
+        ),
+    ),
+    Case("asymmetric_laplace quantile", "asymmetric_laplace", [0.3, -0.4], {"quantile": 0.9}),
+    Case(
+        "huber",
+        "huber",
+        [0.3, -0.4],
+        truth=Truth(
+            (identity, softplus, softplus),
+            (LOCATIONS, SPREADS, SPREADS),
+            lambda loc, scale, delta: around(loc, scale),
+            log_prob=huber_log_prob,
+            cdf=huber_cdf,
+            entropy=huber_entropy,
+            crps=huber_crps,
+            options={"delta": None},
+        ),
+    ),
+    Case(
+        "huber with a learned threshold",
+        "huber",
+        [0.3, -0.4, 0.5],
+        {"delta": None},
+        links="loc identity, scale softplus, delta softplus",
+    ),
+    Case(
+        "hyperbolic_secant",
+        "hyperbolic_secant",
+        [0.3, -0.4],
+        scipy=lambda loc, scale: st.hypsecant(loc, scale),
+        truth=Truth(
+            (identity, softplus),
+            (LOCATIONS, SPREADS),
+            around,
+            log_prob=lambda loc, scale, y: -mp.log(mp.pi * scale * mp.cosh((y - loc) / scale)),
+            cdf=lambda loc, scale, y: 2 * mp.atan(mp.exp((y - loc) / scale)) / mp.pi,
+            entropy=lambda loc, scale: mp.log(2 * mp.pi * scale),
+            crps=hyperbolic_secant_crps,
+        ),
+    ),
+    Case(
+        "generalized_normal",
+        "generalized_normal",
+        [0.3, -0.4, 0.9],
+        links="loc identity, scale softplus, shape softplus",
+        scipy=lambda loc, scale, shape: st.gennorm(shape, loc, scale),
+        truth=Truth(
+            (identity, softplus, softplus),
+            (LOCATIONS, SPREADS, (-10.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, shape: around(loc, scale),
+            log_prob=generalized_normal_log_prob,
+            cdf=generalized_normal_cdf,
+            entropy=lambda loc, scale, shape: (
+                1 / shape + mp.log(2 * scale) + mp.loggamma(1 + 1 / shape)
+            ),
+            crps=generalized_normal_crps,
+            rounded=1,
+        ),
+    ),
+    Case(
+        "skew_normal",
+        "skew_normal",
+        [0.3, -0.4, 1.5],
+        scipy=lambda loc, scale, shape: st.skewnorm(shape, loc, scale),
+        truth=Truth(
+            (identity, softplus, identity),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7, 5.0)),
+            lambda loc, scale, shape: around(loc, scale),
+            log_prob=skew_normal_log_prob,
+            cdf=skew_normal_cdf,
+        ),
+    ),
+    Case(
+        "skew_t",
+        "skew_t",
+        [0.3, -0.4, 1.5, 3.0],
+        links="loc identity, scale softplus, shape identity, df softplus",
+        heavy_tailed=True,
+        truth=Truth(
+            (identity, softplus, identity, lambda x: 2 + softplus(x)),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7), (-10.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, shape, df: around(loc, scale),
+            log_prob=skew_t_log_prob,
+            cdf=skew_t_cdf,
+        ),
+    ),
+    Case(
+        "sinh_arcsinh",
+        "sinh_arcsinh",
+        [0.3, -0.4, 0.4, 0.8],
+        links="loc identity, scale softplus, skewness identity, tailweight softplus",
+        truth=Truth(
+            (identity, softplus, identity, softplus),
+            (LOCATIONS, SPREADS, (-3.0, 0.0, 0.7), (-1.0, 0.5, 3.0)),
+            lambda loc, scale, skewness, tailweight: around(loc, scale),
+            log_prob=sinh_arcsinh_log_prob,
+            cdf=lambda *parameters: mp.ncdf(sinh_arcsinh_normal(*parameters)),
+        ),
+    ),
+    Case(
+        "johnson_su",
+        "johnson_su",
+        [0.3, -0.4, 0.4, 1.5],
+        links="loc identity, scale softplus, skewness identity, tailweight softplus",
+        scipy=lambda loc, scale, skewness, tailweight: st.johnsonsu(
+            skewness, tailweight, loc, scale
+        ),
+        truth=Truth(
+            (identity, softplus, identity, softplus),
+            (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7), (-10.0, -1.0, 0.5, 5.0, 50.0)),
+            lambda loc, scale, skewness, tailweight: around(loc, scale),
+            log_prob=johnson_su_log_prob,
+            cdf=lambda loc, scale, skewness, tailweight, y: mp.ncdf(
+                skewness + tailweight * mp.asinh((y - loc) / scale)
+            ),
+            rounded=1,
+        ),
+    ),
+    Case(
+        "kumaraswamy",
+        "kumaraswamy",
+        [1.0, 2.0],
+        outside=[-1.0, 0.0, 1.0, 2.0],
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            proportions,
+            log_prob=kumaraswamy_log_prob,
+            cdf=lambda a, b, y: -mp.expm1(b * mp.log1p(-(y**a))),
+            entropy=lambda a, b: (
+                1 - 1 / b + (1 - 1 / a) * (mp.digamma(b + 1) + mp.euler) - mp.log(a * b)
+            ),
+            crps=kumaraswamy_crps,
+            peer=lambda of, raw: of.Kumaraswamy(
+                tensor_softplus(raw[..., 0]), tensor_softplus(raw[..., 1])
+            ),
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
+        ),
+    ),
+    Case(
+        "continuous_bernoulli",
+        "continuous_bernoulli",
+        [0.4],
+        outside=[-1.0, 2.0],
+        links="logits sigmoid",
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            lambda logit: [0, 1e-30, 1e-6, 0.01, 0.5, 0.999, 1 - 2.0**-24, 1],
+            log_prob=lambda logit, y: logit * y - continuous_bernoulli_log_mass(logit),
+            cdf=lambda logit, y: mp.expm1(logit * y) / mp.expm1(logit) if logit else y,
+            entropy=continuous_bernoulli_entropy,
+            peer=lambda of, raw: of.ContinuousBernoulli(logits=raw[..., 0]),
+            limits=(0, 1),
+        ),
+    ),
+    Case(
+        "logit_normal",
+        "logit_normal",
+        [0.2, -0.6],
+        outside=[-1.0, 0.0, 1.0, 2.0],
+        truth=Truth(
+            (identity, softplus),
+            ((-50.0, -1.0, 0.0, 0.3, 12.0), SPREADS),
+            lambda loc, scale: (
+                [sigmoid(loc + scale * step) for step in (0, 1e-3, 0.5, -2, 4)]
+                + [1e-30, 0.01, 0.5, 0.999]
+            ),
+            log_prob=lambda loc, scale, y: (
+                normal_log_prob(loc, scale, mp.log(y) - mp.log1p(-y)) - mp.log(y) - mp.log1p(-y)
+            ),
+            cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y) - mp.log1p(-y)),
+            rounded=0,
+            limits=(JUST_ABOVE_0, JUST_BELOW_1),
         ),
     ),
 ]
@@ -1371,6 +1628,7 @@ REPEATS = [
         "beta by mean",
         "weibull falling",
     ),
+    *("asymmetric_laplace quantile", "huber with a learned threshold"),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),

@@ -100,10 +100,10 @@ def test_scipy_agrees(case):
     close(dist.cdf(y), truth.cdf(y.numpy()), rtol=1e-8, atol=1e-12)
     close(dist.log_cdf(y), truth.logcdf(y.numpy()), rtol=1e-7, atol=1e-12)
     close(dist.log_survival(y), truth.logsf(y.numpy()), rtol=1e-7, atol=1e-12)
-    for method in ("mean", "median"):
-        close(getattr(dist, method), getattr(truth, method)(), rtol=1e-8)
-    close(dist.variance, truth.var(), rtol=1e-8)
-    close(dist.stddev, truth.std(), rtol=1e-8)
+    for method, name in {"mean": "mean", "variance": "var", "stddev": "std"}.items():
+        if method in case.claims:
+            close(getattr(dist, method), getattr(truth, name)(), rtol=1e-8)
+    close(dist.median, truth.median(), rtol=1e-8)
     close(dist.interval(0.8), truth.interval(0.8), rtol=1e-8)
 
 

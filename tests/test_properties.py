@@ -105,7 +105,11 @@ def test_log_cdf_and_log_survival_agree_with_cdf(case):
 # moments, mode, entropy
 
 
-WITH_MOMENTS = [case for case in ON_A_LINE + ALL_COUNTS if not (case.heavy_tailed or case.infinite)]
+WITH_MOMENTS = [
+    case
+    for case in ON_A_LINE + ALL_COUNTS
+    if "variance" in case.claims and not (case.heavy_tailed or case.infinite)
+]
 
 
 @each("case", rows(WITH_MOMENTS))
@@ -210,7 +214,7 @@ def test_kl_is_zero_to_itself_and_positive_to_others(case):
 
 def targets_of_scores(dist) -> torch.Tensor:
     lower, upper = dist.interval(0.98)
-    return torch.stack([lower, dist.median, upper, dist.mean + 0.3, upper + 2.5])
+    return torch.stack([lower, dist.median, upper, dist.median + 0.3, upper + 2.5])
 
 
 @each("case", rows(ON_A_LINE))

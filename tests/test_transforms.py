@@ -10,6 +10,13 @@ import torch
 from tests.cases import CASES, Case
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
+# Densities of several hundred operations, and the same code as another row.
+SLOW = ("skew_t", "skew_normal", "huber with a learned threshold", "asymmetric_laplace quantile")
+every_graph = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else ()) for case in CASES],
+    ids=str,
+)
 
 
 def example(case: Case, dtype=torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,7 +50,7 @@ class Loss(torch.nn.Module):
         return self.head(features).log_prob(y)
 
 
-@every_case
+@every_graph
 def test_compiles_without_a_break(case):
     loss, (_, y), features = Loss(case), example(case), torch.linspace(-1, 1, 9).reshape(3, 3)
     torch.compiler.reset()
@@ -56,7 +63,7 @@ def test_compiles_without_a_break(case):
         )
 
 
-@every_case
+@every_graph
 def test_exports(case):
     loss, (_, y), features = Loss(case), example(case), torch.linspace(-1, 1, 9).reshape(3, 3)
     with warnings.catch_warnings():

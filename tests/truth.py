@@ -200,6 +200,171 @@ def laplace_crps(loc, scale, y):
     return scale * (z + mp.exp(-z) - mp.mpf(3) / 4)
 
 
+def cauchy_log_prob(loc, scale, y):
+    return -mp.log(mp.pi * scale * (1 + ((y - loc) / scale) ** 2))
+
+
+def cauchy_crps(loc, scale, y):
+    z = (y - loc) / scale
+    return scale * (2 * z * mp.atan(z) - mp.log1p(z * z) + 2 * mp.log(2)) / mp.pi
+
+
+def gumbel_log_prob(loc, scale, y):
+    z = (y - loc) / scale
+    return -z - mp.exp(-z) - mp.log(scale)
+
+
+def gumbel_crps(loc, scale, y):
+    z = (y - loc) / scale
+    tail = mp.mpf(0) if z < -6 else mp.e1(mp.exp(-z))
+    return scale * (mp.euler - mp.log(2) - z + 2 * tail)
+
+
+def asymmetric_laplace_log_prob(loc, scale, logit, y):
+    z = (y - loc) / scale
+    loss = z * sigmoid(logit) if z > 0 else -z * sigmoid(-logit)
+    return -loss - softplus(logit) - softplus(-logit) - mp.log(scale)
+
+
+def asymmetric_laplace_cdf(loc, scale, logit, y):
+    z, p, q = (y - loc) / scale, sigmoid(logit), sigmoid(-logit)
+    return p * mp.exp(q * z) if z < 0 else 1 - q * mp.exp(-p * z)
+
+
+def asymmetric_laplace_crps(loc, scale, logit, y):
+    """By Y = loc + scale (B E / p - (1 - B) E / q) with E exponential and B = 1 with
+    probability q.
+    """
+    z, p, q = (y - loc) / scale, sigmoid(logit), sigmoid(-logit)
+    if z < 0:
+        z, p, q = -z, q, p
+    distance = z - (1 / p - 1 / q) + 2 * q * mp.exp(-p * z) / p
+    return scale * (distance - (1 - p * p) / (2 * p) - (1 - q * q) / (2 * q))
+
+
+def huber_constant(delta):
+    core = mp.sqrt(2 * mp.pi) * mp.erf(delta / mp.sqrt(2))
+    return core + 2 * mp.exp(-delta * delta / 2) / delta
+
+
+def huber_log_prob(loc, scale, delta, y):
+    z = abs(y - loc) / scale
+    loss = z * z / 2 if z < delta else delta * z - delta * delta / 2
+    return -loss - mp.log(scale * huber_constant(delta))
+
+
+def huber_tail(delta, z):
+    """P(Z > z) for z >= 0."""
+    if z >= delta:
+        area = mp.exp(delta * delta / 2 - delta * z) / delta
+    else:
+        between = mp.erfc(z / mp.sqrt(2)) - mp.erfc(delta / mp.sqrt(2))
+        area = mp.exp(-delta * delta / 2) / delta + mp.sqrt(mp.pi / 2) * between
+    return area / huber_constant(delta)
+
+
+def huber_cdf(loc, scale, delta, y):
+    z = (y - loc) / scale
+    return huber_tail(delta, -z) if z < 0 else 1 - huber_tail(delta, z)
+
+
+def huber_entropy(loc, scale, delta):
+    total, edge = huber_constant(delta), mp.exp(-delta * delta / 2)
+    core = mp.sqrt(mp.pi / 2) * mp.erf(delta / mp.sqrt(2)) + 2 * edge / delta
+    return mp.log(scale * total) + core / total
+
+
+def huber_crps(loc, scale, delta, y):
+    """By the integral of the tail from |z| on, and of the product of both tails."""
+    z, total = abs(y - loc) / scale, huber_constant(delta)
+
+    def beyond(t):  # the integral of t p(t)
+        edge = mp.exp(-delta * delta / 2)
+        if t < delta:
+            return (mp.exp(-t * t / 2) + edge / delta**2) / total
+        return mp.exp(delta * delta / 2 - delta * t) * (t / delta + 1 / delta**2) / total
+
+    def both(t):
+        return huber_tail(delta, t) * (1 - huber_tail(delta, t))
+
+    with mp.workdps(25):
+        wide = min(delta, 15)
+        ends = [0, wide / 4, wide / 2, wide, *([delta] if delta > wide else [])]
+        half_difference = 2 * mp.quad(both, ends)
+    edge = huber_tail(delta, delta)
+    half_difference += 2 * (edge / delta - edge**2 / (2 * delta))
+    distance = z * (1 - 2 * huber_tail(delta, z)) + 2 * beyond(z)
+    return scale * (distance - half_difference)
+
+
+def hyperbolic_secant_crps(loc, scale, y):
+    z = abs(y - loc) / scale
+    inverse_tangent = mp.im(mp.polylog(2, mp.j * mp.exp(-z)))
+    return scale * (z + 4 * inverse_tangent / mp.pi - 7 * mp.zeta(3) / mp.pi**2)
+
+
+def generalized_normal_log_prob(loc, scale, shape, y):
+    power = (abs(y - loc) / scale) ** shape
+    return -power - mp.log(2 * scale) - mp.loggamma(1 + 1 / shape)
+
+
+def generalized_normal_cdf(loc, scale, shape, y):
+    z = (y - loc) / scale
+    half = gamma_cdf(1 / shape, abs(z) ** shape) / 2
+    return mp.mpf(1) / 2 + (half if z > 0 else -half)
+
+
+def generalized_normal_crps(loc, scale, shape, y):
+    a, z = 1 / shape, abs(y - loc) / scale
+    mean = mp.exp(mp.loggamma(2 * a) - mp.loggamma(a))
+    near = z * gamma_cdf(a, z**shape) - mean * gamma_cdf(2 * a, z**shape)
+    return scale * (near + mean * beta_cdf(2 * a, a, mp.mpf(1) / 2))
+
+
+def sinh_arcsinh_normal(loc, scale, skewness, tailweight, y):
+    x = (y - loc) / scale * mp.sinh(tailweight * mp.asinh(2)) / 2
+    return mp.sinh(mp.asinh(x) / tailweight - skewness)
+
+
+def sinh_arcsinh_log_prob(loc, scale, skewness, tailweight, y):
+    factor = mp.sinh(tailweight * mp.asinh(2)) / (2 * scale)
+    x, w = factor * (y - loc), sinh_arcsinh_normal(loc, scale, skewness, tailweight, y)
+    slope = factor / tailweight * mp.sqrt((1 + w * w) / (1 + x * x))
+    return -w * w / 2 - mp.log(2 * mp.pi) / 2 + mp.log(slope)
+
+
+def johnson_su_log_prob(loc, scale, skewness, tailweight, y):
+    z = (y - loc) / scale
+    w = skewness + tailweight * mp.asinh(z)
+    slope = tailweight / (scale * mp.sqrt(1 + z * z))
+    return -w * w / 2 - mp.log(2 * mp.pi) / 2 + mp.log(slope)
+
+
+def kumaraswamy_log_prob(a, b, y):
+    log_power = a * mp.log(y)
+    rest = mp.log(-mp.expm1(log_power))
+    return mp.log(a) + mp.log(b) + log_power - mp.log(y) + (b - 1) * rest
+
+
+def kumaraswamy_crps(a, b, y):
+    def mean(b):
+        return b * mp.exp(log_beta(1 + 1 / a, b))
+
+    below = -mp.expm1(b * mp.log1p(-(y**a)))
+    return y * (2 * below - 1) - 2 * mean(b) * beta_cdf(1 + 1 / a, b, y**a) + mean(2 * b)
+
+
+def continuous_bernoulli_log_mass(logit):
+    return mp.log(mp.expm1(logit) / logit) if logit else mp.mpf(0)
+
+
+def continuous_bernoulli_entropy(logit):
+    if not logit:
+        return mp.mpf(0)
+    mean = -1 / mp.expm1(-logit) - 1 / logit
+    return continuous_bernoulli_log_mass(logit) - logit * mean
+
+
 def student_t_log_prob(df, loc, scale, y):
     z = (y - loc) / scale
     normaliser = log_beta(df / 2, mp.mpf(1) / 2) + mp.log(df) / 2 + mp.log(scale)
@@ -231,6 +396,43 @@ def student_t_crps(df, loc, scale, y):
     return scale * (
         z * (2 * student_t_cdf(df, 0, 1, z) - 1) + 2 * density * (df + z * z) / (df - 1) - pair
     )
+
+
+def skew_normal_log_prob(loc, scale, shape, y):
+    tail = mp.erfc(-shape * (y - loc) / scale / mp.sqrt(2))
+    return normal_log_prob(loc, scale, y) + mp.log(tail)
+
+
+def skew_cdf(z, shape, half, kernel):
+    """From half, P(X < -|z|) at shape 0, and the angle between two lines, weighted with kernel."""
+    if shape < 0:
+        return 1 - skew_cdf(-z, -shape, half, kernel)
+    width = mp.atan2(1, shape)
+    ends = [mp.mpf(0)] + [width * mp.mpf(2) ** -k for k in range(38, -1, -2)]
+    with mp.workdps(25):
+        wedge = mp.quad(lambda u: kernel((z / mp.sin(u)) ** 2), ends) / mp.pi
+    return wedge if z <= 0 else 1 - 2 * half + wedge
+
+
+def skew_normal_cdf(loc, scale, shape, y):
+    z = (y - loc) / scale
+    if abs(z) > 50:
+        return mp.mpf(z > 0)
+    half = mp.erfc(abs(z) / mp.sqrt(2)) / 2
+    return skew_cdf(z, shape, half, lambda square: mp.exp(-square / 2))
+
+
+def skew_t_log_prob(loc, scale, shape, df, y):
+    z = (y - loc) / scale
+    w = shape * z * mp.sqrt((df + 1) / (df + z * z))
+    tail = student_t_cdf(df + 1, 0, 1, w)
+    return mp.log(2 * tail) + student_t_log_prob(df, loc, scale, y)
+
+
+def skew_t_cdf(loc, scale, shape, df, y):
+    z = (y - loc) / scale
+    half = student_t_cdf(df, 0, 1, -abs(z))
+    return skew_cdf(z, shape, half, lambda square: (1 + square / df) ** (-df / 2))
 
 
 def gamma_log_prob(a, rate, y):

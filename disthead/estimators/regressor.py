@@ -73,7 +73,8 @@ class DistributionRegressor(DistributionEstimator):
         Args:
             X: (N, P), as for `fit`.
             kind: "mean" minimises the expected squared error, "median" the expected absolute
-                error, "mode" is the most probable value.
+                error, "mode" is the most probable value. Where there is no mean, as of cauchy,
+                the median stands in its place.
             cost: a pair (cost_under, cost_over), the costs of a unit too low and too high. The
                 result is then the decision with the least expected cost, as by `disthead.decide`,
                 and `kind` is ignored.
@@ -85,7 +86,7 @@ class DistributionRegressor(DistributionEstimator):
             return self._numbers(self._decided(X, cost))
         if kind not in ("mean", "median", "mode"):
             raise ValueError(f"kind must be 'mean', 'median' or 'mode', got {kind!r}.")
-        return self._numbers(self._evaluate(X, lambda dist: getattr(dist, kind)))
+        return self._numbers(self._evaluate(X, lambda dist: _point(dist, kind)))
 
     def predict_quantiles(self, X: Any, levels: "float | Sequence[float]") -> np.ndarray:
         """Quantiles of each row, (N, levels), or (N, D, levels) for several targets.
@@ -294,3 +295,13 @@ def _as_numbers(y: Any, takes_truth: bool) -> np.ndarray:
     numbers = as_quantities(values).numbers
     assert numbers is not None
     return numbers
+
+
+def _point(dist: Any, kind: str) -> Any:
+    """The mean, the median or the mode; the median where there is no mean."""
+    try:
+        return getattr(dist, kind)
+    except NotImplementedError:
+        if kind != "mean":
+            raise
+        return dist.median

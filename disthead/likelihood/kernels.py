@@ -6,6 +6,7 @@ knows; `kernel` is None for all others, which `eager.py` computes. The kernels t
 """
 
 import functools
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -165,13 +166,11 @@ def _link(link: Link, least: float, greatest: float) -> tuple | None:
     """
     function: Any = link.value_and_slope
     if link.is_constant:
-        parameter = example(link)
-        if isinstance(parameter, Positive):
-            numbers = float(parameter.value), float(parameter.log)
-        elif isinstance(parameter, Direction):
-            return _CONSTANT, 0, 0.0, float(parameter.cosine), float(parameter.sine), -1.0, 1.0
-        else:
-            numbers = float(parameter), 0.0
+        # numbers, not tensors: a family whose own link is constant may be asked for in a trace
+        number, kind = function.value, type(example(link))
+        if kind is Direction:
+            return _CONSTANT, 0, 0.0, math.cos(number), math.sin(number), -1.0, 1.0
+        numbers = number, math.log(number) if kind is Positive else 0.0
         return _CONSTANT, 0, 0.0, *numbers, least, greatest
     lower, inner = getattr(function, "lower", 0.0), getattr(function, "value_and_slope", function)
     if inner not in _KINDS:

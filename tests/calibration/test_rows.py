@@ -61,7 +61,7 @@ def takes(name: str, case: Case) -> bool:
         RECALIBRATIONS[name]()._check_kind(dist.base if case.outputs else dist)
     except ValueError:
         return False
-    return name != "normalised" or bool(dist.stddev.isfinite().all())
+    return name != "normalised" or ("stddev" in case.claims and bool(dist.stddev.isfinite().all()))
 
 
 def pairs(*names: str, only: tuple[str, ...] | None = None) -> list:

@@ -14,7 +14,14 @@ from tests.estimators.test_regressor import table
 LEARNED = [case for case in ONE_EACH if case.kind != "binary" and not case.moving_support]
 
 
-@pytest.mark.parametrize("case", LEARNED, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case.name == "skew_t" else ())
+        for case in LEARNED
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
     """The model is better on the training rows than the unconditional one. Predictions in several
@@ -36,5 +43,9 @@ def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
     y = torch.from_numpy(y)
     assert torch.allclose(in_batches.log_prob(y), at_once.log_prob(y), rtol=1e-9)
     assert model.score(X, y) == pytest.approx(at_once.log_prob(y).mean().item(), rel=1e-9)
-    assert np.allclose(model.predict(X), at_once.mean, rtol=1e-9)
+    try:
+        expected = at_once.mean
+    except NotImplementedError:  # cauchy
+        expected = at_once.median
+    assert np.allclose(model.predict(X), expected, rtol=1e-9)
     assert model.sample(X, 2).shape == (2, 120)
