@@ -157,8 +157,11 @@ def checked_rows(
     if weight is not None:
         weight = weight.detach()
         known = {name: value.expand(batch) for name, value in known.items()}
-    family.check_target(_checkable(y, weight))
-    family.check_row_constants({name: _checkable(value, weight) for name, value in known.items()})
+    checkable = _checkable(y, weight)
+    family.check_target(checkable)
+    family.check_row_constants(
+        {name: _checkable(value, weight) for name, value in known.items()}, y=checkable
+    )
     weight, y, *values = present(weight, y, *known.values())
     y, values = y.reshape(-1, *y.shape[y.ndim - dims :]), [value.reshape(-1) for value in values]
     return y, dict(zip(known, values, strict=True)), None if weight is None else weight.reshape(-1)

@@ -32,7 +32,14 @@ from tests.truth import (
     beta_cdf,
     beta_crps,
     beta_entropy,
+    beta_binomial_cdf,
+    beta_binomial_log_prob,
     beta_log_prob,
+    binomial_cdf,
+    binomial_log_prob,
+    binomial_targets,
+    crps_over_counts,
+    entropy_over_counts,
     counts,
     gamma_cdf,
     gamma_crps,
@@ -264,6 +271,10 @@ def bernoulli(logits):
 
 def negative_binomial(total_count, logits):
     return st.nbinom(total_count, 1 / (1 + math.e**logits))
+
+
+def binomial(total_count, logits):
+    return st.binom(total_count, 1 / (1 + math.e**-logits))
 
 
 def low_rank_normal(loc, cov_factor, cov_diag):
@@ -696,6 +707,114 @@ COUNTS = [
         ),
     ),
     Case(
+        "binomial",
+        "binomial",
+        [0.4],
+        {"total_count": 12},
+        kind="count",
+        outside=[-1.0, 0.5, 13.0],
+        links="logits sigmoid",
+        scipy=binomial,
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            binomial_targets(12),
+            log_prob=binomial_log_prob(12),
+            cdf=binomial_cdf(12),
+            entropy=entropy_over_counts(binomial_log_prob(12), 12),
+            crps=crps_over_counts(binomial_log_prob(12), 12),
+            peer=lambda of, raw: of.Binomial(12, logits=raw[..., 0]),
+            limits=(0, 12),
+        ),
+    ),
+    Case(
+        "binomial of many trials",
+        "binomial",
+        [-3.0],
+        {"total_count": 1_500},
+        kind="count",
+        scipy=binomial,
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            binomial_targets(100_000),
+            log_prob=binomial_log_prob(100_000),
+            cdf=binomial_cdf(100_000),
+            limits=(0, 100_000),
+            options={"total_count": 100_000},
+        ),
+    ),
+    Case(
+        "beta_binomial",
+        "beta_binomial",
+        [1.2, 0.4],
+        {"total_count": 12},
+        kind="count",
+        outside=[-1.0, 0.5, 13.0],
+        links="concentration1 softplus, concentration0 softplus",
+        scipy=lambda concentration1, concentration0, total_count: st.betabinom(
+            total_count, concentration1, concentration0
+        ),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, b: [0, 1, 4, 11, 12],
+            log_prob=beta_binomial_log_prob(12),
+            cdf=beta_binomial_cdf(12),
+            entropy=entropy_over_counts(beta_binomial_log_prob(12), 12),
+            crps=crps_over_counts(beta_binomial_log_prob(12), 12),
+            limits=(0, 12),
+        ),
+    ),
+    Case(
+        "beta_binomial by mean",
+        "beta_binomial",
+        [-2.0, 3.0],
+        {"total_count": 390, "parametrization": "mean"},
+        kind="count",
+        links="mean sigmoid, precision softplus",
+        scipy=lambda mean, precision, total_count: st.betabinom(
+            total_count, mean * precision, (1 - mean) * precision
+        ),
+        truth=Truth(
+            (identity, softplus),
+            (LOGITS, SPREADS),
+            lambda a, b: [0, 1, 40, 149, 150],
+            log_prob=beta_binomial_log_prob(150),
+            cdf=beta_binomial_cdf(150),
+            convert=lambda logit, precision: (
+                sigmoid(logit) * precision,
+                sigmoid(-logit) * precision,
+            ),
+            limits=(0, 150),
+            options={"total_count": 150},
+        ),
+    ),
+    Case(
+        "geometric",
+        "geometric",
+        [-0.7],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="logits sigmoid",
+        scipy=lambda logits: st.geom(1 / (1 + math.e**-logits), -1),
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            lambda logit: counts(mp.exp(-logit)),
+            log_prob=lambda logit, y: -softplus(-logit) - y * softplus(logit),
+            cdf=lambda logit, y: -mp.expm1(-(y + 1) * softplus(logit)),
+            entropy=lambda logit: softplus(-logit) + mp.exp(-logit) * softplus(logit),
+            crps=lambda logit, y: (
+                (y - mp.exp(-logit)) * (1 - 2 * mp.exp(-(y + 1) * softplus(logit)))
+                + 2 * (y + 1) * mp.exp(-(y + 1) * softplus(logit))
+                - mp.exp(-logit) / (1 + sigmoid(-logit))
+            ),
+            peer=lambda of, raw: of.Geometric(logits=raw[..., 0]),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
         "mixture of poissons",
         "mixture",
         [0.5, -0.3, 0.5, 6.0],
@@ -882,6 +1001,7 @@ REPEATS = [
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
+    *("binomial of many trials", "beta_binomial by mean"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
     *("independent gammas", "independent student_t", "independent mixtures"),
     *(case.name for case in AFFINE if case.family not in ("weibull", "normal")),

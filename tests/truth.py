@@ -235,6 +235,56 @@ def negative_binomial_log_prob(r, logits, y):
     return choices - r * softplus(logits) - y * softplus(-logits)
 
 
+def log_choose(n, y):
+    return mp.loggamma(n + 1) - mp.loggamma(y + 1) - mp.loggamma(n - y + 1)
+
+
+def binomial_log_prob(n):
+    """That of n trials, by their log-odds."""
+    return lambda logit, y: log_choose(n, y) - y * softplus(-logit) - (n - y) * softplus(logit)
+
+
+def binomial_cdf(n):
+    return lambda logit, y: mp.mpf(1) if y >= n else beta_cdf(n - y, y + 1, sigmoid(-logit))
+
+
+def beta_binomial_log_prob(n):
+    return lambda a, b, y: log_choose(n, y) + log_beta(y + a, n - y + b) - log_beta(a, b)
+
+
+def beta_binomial_cdf(n):
+    log_prob = beta_binomial_log_prob(n)
+    return lambda a, b, y: mp.fsum(mp.exp(log_prob(a, b, mp.mpf(k))) for k in range(int(y) + 1))
+
+
+def binomial_targets(n):
+    return lambda logit: [0, 1, n // 3, n - 1, n, mp.floor(n * sigmoid(logit))]
+
+
+def entropy_over_counts(log_prob, n):
+    """-sum p log p over 0, ..., n."""
+
+    def entropy(*parameters):
+        terms = [log_prob(*parameters, mp.mpf(k)) for k in range(n + 1)]
+        return -mp.fsum(mp.exp(term) * term for term in terms)
+
+    return entropy
+
+
+def crps_over_counts(log_prob, n):
+    """E|Y - y| - E|Y - Y'| / 2 over 0, ..., n."""
+
+    def crps(*parameters):
+        *parameters, y = parameters
+        masses = [mp.exp(log_prob(*parameters, mp.mpf(k))) for k in range(n + 1)]
+        below = [mp.fsum(masses[: k + 1]) for k in range(n + 1)]
+        above = [mp.fsum(masses[k + 1 :]) for k in range(n + 1)]
+        distance = mp.fsum(mass * abs(k - y) for k, mass in enumerate(masses))
+        return distance - mp.fsum(f * s for f, s in zip(below, above, strict=True))
+
+    return crps
+
+
 def sum_over_counts(log_mass: Callable[[Number], Number], mean: Number, stddev: Number) -> Number:
     """-sum p log p, None where there are too many terms to add up."""
     last = int(mean + 60 * stddev + 200)

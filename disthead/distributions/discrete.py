@@ -18,7 +18,7 @@ from disthead.special.eager import are_concrete, are_plain_numbers, are_within, 
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
-__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "search_start", "sum_rule"]
+__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "kl_by_sum", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _NODES = 128  # of the integral over the rest
@@ -133,12 +133,9 @@ class Discrete(Univariate):
             return least(q - rounding, q, above).to(self.dtype)
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
-        bounded = upper < torch.inf
         below, above = torch.where(interior, q, 0.5), torch.where(interior, above, 0.5)
         k = least(below - torch.where(interior, rounding, 0.0), below, above)
-        edge = torch.where(
-            q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan)
-        )
+        edge = torch.where(q == 0, lower, torch.where(q == 1, upper, math.nan))
         return torch.where(interior, k, edge).to(self.dtype)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
@@ -504,7 +501,7 @@ def bernstein_bounds(
 
 @register_kl(Discrete, Discrete)
 @in_double
-def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
+def kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
     """E_p[log p(Y) - log q(Y)] in nats."""
     lower, upper = q.support_limits()
 

@@ -383,13 +383,19 @@ class Family(ABC):
         raise ValueError(f"{self.name} cannot take {name!r} for each row: it takes {takes}.")
 
     def check_row_constants(
-        self, constants: Mapping[str, Tensor], columns: Mapping[str, str] | None = None
+        self,
+        constants: Mapping[str, Tensor],
+        columns: Mapping[str, str] | None = None,
+        y: Tensor | None = None,
+        target: str = "the target",
     ) -> None:
         """Check quantities that are given for each row, such as an exposure.
 
         Args:
             constants: name -> values, shape (N, ...).
             columns: name -> column of the table, for errors.
+            y: the targets of the rows, for families that check both together.
+            target: what errors call the targets.
 
         Raises:
             ValueError: for NaN, infinite values or values that `row_constants` does not allow.
@@ -403,6 +409,19 @@ class Family(ABC):
                 raise ValueError(
                     f"{message} Drop or correct these rows; nothing is dropped silently."
                 )
+
+    def with_default_constants(
+        self, constants: Mapping[str, Tensor], y: Tensor
+    ) -> Mapping[str, Tensor]:
+        """The row constants with which the unconditional model is fitted.
+
+        Families that cannot do without a quantity assume one, with a warning, where none is given.
+
+        Args:
+            constants: name -> values, shape (N,).
+            y: targets, shape (N, ...).
+        """
+        return constants
 
     def _on_edge(self, values: Tensor) -> bool:
         """Whether all values lie exactly at an end of the support: 0, or 1 for proportions."""
@@ -486,11 +505,16 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.real: "any real number",
         constraints.positive: "positive",
         constraints.nonnegative: "zero or more",
+        constraints.nonnegative_integer: "a whole number, zero or more",
         constraints.unit_interval: "between 0 and 1",
         constraints.simplex: "probabilities that sum to one",
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
     }
+    if constraint not in names and isinstance(constraint, constraints.integer_interval):
+        most = torch.as_tensor(constraint.upper_bound)
+        end = f"{most.item():g}" if most.numel() == 1 else "the trials of its row, total_count"
+        return f"a whole number from {constraint.lower_bound} to {end}"
     if constraint not in names and isinstance(constraint, constraints.greater_than):
         return f"greater than {constraint.lower_bound:g}"
     return names.get(constraint, repr(constraint))

@@ -473,10 +473,9 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         assert self.head is not None
         assert self.columns is not None
         assert table.y is not None
-        self.head.family.check_target(
-            table.y, "column " + ", ".join(map(repr, self.columns["target"]))
-        )
-        self.check_known(table)
+        target = "column " + ", ".join(map(repr, self.columns["target"]))
+        self.head.family.check_target(table.y, target)
+        self.head.family.check_row_constants(table.known, self.columns["known"], table.y, target)
 
     def check_known(self, table: Encoded) -> None:
         """Refuse rows with invalid row constants, such as an exposure of zero.
