@@ -58,11 +58,11 @@ class Summed(Discrete):
         return k < self.mode.detach()
 
     def _lowest(self, k: Tensor, depth: Tensor | float = _DEPTH) -> Tensor:
-        """An integer up to k next to which masses are negligible beside that of k, or the first."""
+        """An integer up to k below which masses are negligible beside that of k, or the first."""
         return self._negligible(k, depth, -1.0, self.support_limits()[0])
 
     def _highest(self, k: Tensor, depth: Tensor | float = _DEPTH) -> Tensor:
-        """An integer from k on next to which masses are negligible beside that of k, or the last."""
+        """An integer from k on beyond which masses are negligible beside that of k, or the last."""
         return self._negligible(k, depth, 1.0, self.support_limits()[1].clamp(max=_FARTHEST))
 
     @torch.no_grad()
@@ -200,7 +200,7 @@ def log_sum_over_integers(
 
 @torch.no_grad()
 def _rule(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Points (terms, ...), the logarithms of the absolute values of their weights, and the signs."""
+    """Points (terms, ...), the logarithms of their absolute weights, and the signs of these."""
     length = last - first
     column = (-1, *(1,) * length.ndim)
     terms, is_narrow = _TERMS, False

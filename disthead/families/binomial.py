@@ -145,7 +145,7 @@ class Binomial(BoundedCount):
         return result
 
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the tail that is skewed away from zero, on the other side of which n - Y is counted."""
+        """By the successes where they are the rarer outcome, else by the failures."""
         few = self.probs <= 0.5
         skewness = (self._failure - self.probs).abs() / self.stddev.clamp(min=1e-150)
         rest = self.total_count * self._failure

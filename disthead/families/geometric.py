@@ -114,8 +114,10 @@ class Geometric(Discrete):
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         """The least k with 1 - (1 - probs)^(k + 1) >= target, in closed form."""
-        rest = above + (below - target)
-        k = ((rest.log() / self._log_failure).ceil() - 1).clamp(min=0)
+        low = target < 0.5
+        rest = torch.where(low, 0.5, above + (below - target)).log()
+        log_rest = torch.where(low, torch.log1p(-torch.where(low, target, 0.5)), rest)
+        k = ((log_rest / self._log_failure).ceil() - 1).clamp(min=0)
         k = torch.where(self.cdf(k) < target, k + 1, k)  # where the quotient was rounded
         return torch.where((k > 0) & (self.cdf(k - 1) >= target), k - 1, k)
 

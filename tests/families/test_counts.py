@@ -12,22 +12,22 @@ from disthead.errors import TargetError
 
 def fitted(head: dh.DistributionHead, features, y, **row_constants) -> float:
     """The total log-likelihood after L-BFGS."""
-    for _ in range(5):
-        optimizer = torch.optim.LBFGS(
-            head.parameters(),
-            max_iter=100,
-            line_search_fn="strong_wolfe",
-            tolerance_grad=1e-10,
-            tolerance_change=1e-14,
-        )
+    optimizer = torch.optim.LBFGS(
+        head.parameters(),
+        max_iter=500,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=1e-10,
+        tolerance_change=1e-14,
+    )
 
-        def closure():
-            optimizer.zero_grad()
-            loss = dh.nll(head(features, **row_constants), y, reduction="sum")
-            loss.backward()
-            return loss
+    def closure():
+        optimizer.zero_grad()
+        loss = dh.nll(head(features, **row_constants), y, reduction="sum")
+        loss.backward()
+        return loss
 
-        value = optimizer.step(closure)
+    optimizer.step(closure)
+    value = closure()
     return -value.item()
 
 
