@@ -252,11 +252,6 @@ def beta_binomial_log_prob(n):
     return lambda a, b, y: log_choose(n, y) + log_beta(y + a, n - y + b) - log_beta(a, b)
 
 
-def beta_binomial_cdf(n):
-    log_prob = beta_binomial_log_prob(n)
-    return lambda a, b, y: mp.fsum(mp.exp(log_prob(a, b, mp.mpf(k))) for k in range(int(y) + 1))
-
-
 def binomial_targets(n):
     return lambda logit: [0, 1, n // 3, n - 1, n, mp.floor(n * sigmoid(logit))]
 
@@ -283,6 +278,35 @@ def crps_over_counts(log_prob, n):
         return distance - mp.fsum(f * s for f, s in zip(below, above, strict=True))
 
     return crps
+
+
+def generalized_poisson_weight(mean, dispersion, y):
+    theta, slope = mean / mp.sqrt(dispersion), 1 - 1 / mp.sqrt(dispersion)
+    t = theta + slope * y
+    return mp.log(theta) + (y - 1) * mp.log(t) - t - mp.loggamma(y + 1)
+
+
+def generalized_poisson_log_prob(mean, dispersion, y):
+    if dispersion >= 1:
+        return generalized_poisson_weight(mean, dispersion, y)
+    end = mean / (1 - mp.sqrt(dispersion))
+    if y >= end:
+        return -mp.inf
+    terms = [
+        generalized_poisson_weight(mean, dispersion, mp.mpf(k))
+        for k in range(min(int(mp.ceil(end)), 400))
+    ]
+    return generalized_poisson_weight(mean, dispersion, y) - log_sum_exp(terms)
+
+
+def cdf_by_sum(log_prob):
+    """The cdf of counts, a sum of their masses."""
+
+    def cdf(*parameters):
+        *parameters, y = parameters
+        return mp.fsum(mp.exp(log_prob(*parameters, mp.mpf(k))) for k in range(int(y) + 1))
+
+    return cdf
 
 
 def sum_over_counts(log_mass: Callable[[Number], Number], mean: Number, stddev: Number) -> Number:

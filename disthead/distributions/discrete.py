@@ -502,13 +502,12 @@ def bernstein_bounds(
 @register_kl(Discrete, Discrete)
 @in_double
 def kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
-    """E_p[log p(Y) - log q(Y)] in nats."""
-    lower, upper = q.support_limits()
+    """E_p[log p(Y) - log q(Y)] in nats; infinite where the support of q ends before that of p."""
+    (least, most), (lower, upper) = p.support_limits(), q.support_limits()
 
     def difference(k: Tensor) -> Tensor:
-        inside = (k >= lower) & (k <= upper)
-        return p._log_mass(k) - torch.where(
-            inside, q._log_mass(torch.minimum(torch.maximum(k, lower), upper)), -torch.inf
-        )
+        return p._log_mass(k) - q._log_mass(torch.minimum(torch.maximum(k, lower), upper))
 
-    return p.expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))._expectation(difference)
+    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    value = p.expand(shape)._expectation(difference)
+    return torch.where((least < lower) | (most > upper), torch.inf, value)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from disthead.distributions.discrete import OUTSIDE, Discrete, search_start
 from disthead.distributions.mass_tables import crps_of, grouped_by_width
@@ -13,7 +13,7 @@ from disthead.distributions.univariate import in_double
 from disthead.special import gauss_legendre
 from disthead.special.eager import are_concrete, extent
 
-__all__ = ["Summed", "log_sum_over_integers"]
+__all__ = ["Summed", "log_sum_over_integers", "peak_between"]
 
 _TERMS = 160  # integers at either end of a sum that are taken one by one
 _NODES = 128  # of the integral over the integers between
@@ -22,6 +22,7 @@ _DOUBLINGS = 60  # of the distance at which masses are negligible
 _FARTHEST = 2.0**60
 _LEAST = 1e-300  # a probability
 _TABLE_ERROR = 2e-13  # of sums over a table
+_PASSES = 12  # of a search by 32 parts
 _WIDEST = 1 << 16  # integers of the table of a score; beyond, a sum over fewer takes a sum each
 # sum_{k >= n} f(k) = integral from n - 1/2 + d f / 24 - 17 d^3 f / 5760, d the central differences
 _CORRECTIONS = (17 / 5760, -(1 / 24 + 51 / 5760), 1 / 24 + 51 / 5760, -17 / 5760)
@@ -36,6 +37,11 @@ class Summed(Discrete):
 
     def _log_weight(self, x: Tensor) -> Tensor:
         return self._log_mass(x)
+
+    def _cdf(self, k: Tensor) -> Tensor:
+        """The smaller tail or its complement, which do not depend on the order of the sums."""
+        below, above = self._log_cdf(k).exp(), self._log_survival(k).exp()
+        return torch.where(below < above, below, 1 - above)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
         k = k + torch.zeros_like(self._like_batch())
@@ -96,6 +102,12 @@ class Summed(Discrete):
         tail = torch.full_like(self._like_batch(), OUTSIDE)
         return self._reach(tail, tail)
 
+    @torch.no_grad()
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        exact, shape = self._in_double(), self._extended_shape(sample_shape)
+        level = torch.rand(shape, generator=generator, dtype=exact.dtype, device=self.device)
+        return exact.icdf(level).to(self.dtype)
+
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         skewness = torch.zeros_like(self.mean)
         return search_start(self.mean, self.stddev, skewness, below, above)
@@ -107,7 +119,9 @@ class Summed(Discrete):
         least, most = (part.amin(1) * OUTSIDE for part in columns[1:])
         first, last = flat._reach(least, most)
         result = torch.empty_like(columns[0])
-        groups, wide_rows = grouped_by_width(first, last, self._widest_table)
+        # a search takes some ten sums for each level
+        widest = min(_WIDEST, max(self._widest_table, 10 * _TERMS * columns[0].shape[1]))
+        groups, wide_rows = grouped_by_width(first, last, widest)
         for at, width in groups:
             cdf = flat[at]._masses(first[at], width).cumsum(1)
             levels = (columns[0][at] * (1 - _TABLE_ERROR)).contiguous()
@@ -205,7 +219,7 @@ def _rule(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     column = (-1, *(1,) * length.ndim)
     terms, is_narrow = _TERMS, False
     if are_concrete(first, last):
-        longest = extent(length)[1]
+        longest = max(0.0, extent(length)[1])
         is_narrow = longest < 2 * _TERMS
         if is_narrow:
             terms = max(1, math.ceil((longest + 1) / 2))
@@ -234,3 +248,27 @@ def _rule(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     k, weight = torch.cat(points), torch.cat(weights)
     k = torch.minimum(torch.maximum(k, first), torch.maximum(last, first))
     return k, weight.abs().log(), weight.sign()
+
+
+@torch.no_grad()
+def peak_between(log_term: Callable[[Tensor], Tensor], lower: Tensor, upper: Tensor) -> Tensor:
+    """The first integer from `lower` to `upper` at which the terms do not rise to the next one.
+
+    Args:
+        log_term: a function of integers (candidates, ...) whose terms rise to one peak and fall
+            from there on.
+        lower: shape (...).
+        upper: shape (...); the peak where all terms up to it rise.
+    """
+    below, shares = lower - 1, torch.arange(1, 32, dtype=lower.dtype, device=lower.device) / 32
+    shares = shares.reshape(-1, *(1,) * lower.ndim)
+    concrete = are_concrete(lower, upper)
+    for _ in range(_PASSES):
+        if concrete and extent(upper - below)[1] <= 1:
+            break
+        k = torch.maximum(below + ((upper - below) * shares).floor(), lower)
+        following = torch.minimum(k + 1, torch.maximum(upper, lower))
+        rises = (log_term(following) > log_term(k)) & (k < upper)
+        below = torch.maximum(below, torch.where(rises, k, below).amax(0))
+        upper = torch.minimum(upper, torch.where(rises, upper, k).amin(0))
+    return upper
