@@ -38,8 +38,10 @@ from tests.truth import (
     binomial_log_prob,
     binomial_targets,
     cdf_by_sum,
+    conway_maxwell_poisson_log_prob,
     counts,
     crps_over_counts,
+    dirichlet_multinomial_log_prob,
     entropy_over_counts,
     gamma_cdf,
     gamma_crps,
@@ -54,6 +56,7 @@ from tests.truth import (
     mixture_cdf,
     mixture_crps,
     mixture_log_prob,
+    multinomial_log_prob,
     multivariate_normal_log_prob,
     negative_binomial_log_prob,
     normal_cdf,
@@ -833,6 +836,30 @@ COUNTS = [
     ),
     Case("generalized_poisson under-dispersed", "generalized_poisson", [2.5, -1.0], kind="count"),
     Case(
+        "conway_maxwell_poisson",
+        "conway_maxwell_poisson",
+        [1.5, 0.3],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, nu softplus",
+        truth=Truth(
+            (softplus, lambda x: mp.mpf(0.05) + softplus(x)),
+            ((-110.0, -10.0, -1.0, 0.5, 5.0), (-1.0, 0.3, 5.0, 50.0)),
+            lambda rate, nu: [0, 1, 2, 5, mp.floor(rate ** (1 / nu)), 60],
+            log_prob=conway_maxwell_poisson_log_prob,
+            cdf=cdf_by_sum(conway_maxwell_poisson_log_prob),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "conway_maxwell_poisson by mean",
+        "conway_maxwell_poisson",
+        [1.5, -0.3],
+        {"parametrization": "mean"},
+        kind="count",
+        links="mean softplus, nu softplus",
+    ),
+    Case(
         "mixture of poissons",
         "mixture",
         [0.5, -0.3, 0.5, 6.0],
@@ -886,6 +913,40 @@ VECTORS = [
         event_shape=(3,),
         kind="vector",
         scipy=low_rank_normal,
+    ),
+]
+COUNT_VECTORS = [
+    Case(
+        "multinomial",
+        "multinomial",
+        [0.3, -0.2, 1.0],
+        {"total_count": 6},
+        event_shape=(3,),
+        kind="vector",
+        links="logits softmax",
+        without={"rsample"},
+        truth=Truth(
+            (identity,) * 3,
+            (LOGITS, LOGITS, LOGITS),
+            lambda *logits: [(6, 0, 0), (1, 2, 3), (0, 5, 1), (0, 0, 6)],
+            log_prob=multinomial_log_prob,
+        ),
+    ),
+    Case(
+        "dirichlet_multinomial",
+        "dirichlet_multinomial",
+        [0.3, -0.2, 1.0],
+        {"total_count": 6},
+        event_shape=(3,),
+        kind="vector",
+        links="concentration softplus",
+        without={"rsample", "mode"},
+        truth=Truth(
+            (softplus,) * 3,
+            (SPREADS, SPREADS, SPREADS),
+            lambda *concentrations: [(6, 0, 0), (1, 2, 3), (0, 5, 1), (0, 0, 6)],
+            log_prob=dirichlet_multinomial_log_prob,
+        ),
     ),
 ]
 RANKINGS = [
@@ -986,6 +1047,7 @@ CASES = (
     + COUNTS
     + CLASSES
     + VECTORS
+    + COUNT_VECTORS
     + RANKINGS
     + INDEPENDENT
 )
@@ -1020,7 +1082,7 @@ REPEATS = [
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
     *("binomial of many trials", "beta_binomial by mean"),
-    "generalized_poisson under-dispersed",
+    *("generalized_poisson under-dispersed", "conway_maxwell_poisson by mean"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
     *("independent gammas", "independent student_t", "independent mixtures"),
     *(case.name for case in AFFINE if case.family not in ("weibull", "normal")),

@@ -299,6 +299,18 @@ def generalized_poisson_log_prob(mean, dispersion, y):
     return generalized_poisson_weight(mean, dispersion, y) - log_sum_exp(terms)
 
 
+@functools.cache
+def conway_maxwell_poisson_log_normaliser(rate, nu):
+    centre = rate ** (1 / nu)
+    last = int(centre + 60 * mp.sqrt(centre / nu) + 60 / nu + 60)
+    return log_sum_exp([k * mp.log(rate) - nu * mp.loggamma(k + 1) for k in range(last)])
+
+
+def conway_maxwell_poisson_log_prob(rate, nu, y):
+    weight = y * mp.log(rate) - nu * mp.loggamma(y + 1)
+    return weight - conway_maxwell_poisson_log_normaliser(rate, nu)
+
+
 def cdf_by_sum(log_prob):
     """The cdf of counts, a sum of their masses."""
 
@@ -371,6 +383,22 @@ def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     z0 = (y[0] - loc0) / a
     z1 = (y[1] - loc1 - b * z0) / c
     return -(z0 * z0 + z1 * z1) / 2 - mp.log(a) - mp.log(c) - mp.log(2 * mp.pi)
+
+
+def multinomial_log_prob(*parameters):
+    *logits, y = parameters
+    choices = mp.loggamma(mp.fsum(y) + 1) - mp.fsum(mp.loggamma(k + 1) for k in y)
+    return choices + mp.fsum(k * p for k, p in zip(y, log_softmax(logits), strict=True))
+
+
+def dirichlet_multinomial_log_prob(*parameters):
+    *concentrations, y = parameters
+    n, total = mp.fsum(y), mp.fsum(concentrations)
+    terms = [
+        mp.loggamma(k + a) - mp.loggamma(a) - mp.loggamma(k + 1)
+        for k, a in zip(y, concentrations, strict=True)
+    ]
+    return mp.loggamma(n + 1) + mp.loggamma(total) - mp.loggamma(n + total) + mp.fsum(terms)
 
 
 def plackett_luce_log_prob(*parameters):

@@ -13,7 +13,7 @@ from disthead.distributions.univariate import in_double
 from disthead.special import gauss_legendre
 from disthead.special.eager import are_concrete, extent
 
-__all__ = ["Summed", "log_sum_over_integers", "peak_between"]
+__all__ = ["Summed", "log_sum_over_integers", "peak_between", "rule_over_integers"]
 
 _TERMS = 160  # integers at either end of a sum that are taken one by one
 _NODES = 128  # of the integral over the integers between
@@ -203,7 +203,7 @@ def log_sum_over_integers(
         first: the first integer, shape (...).
         last: the last integer, shape (...); a sum with last < first is empty.
     """
-    k, log_weight, sign = _rule(first.detach(), last.detach())
+    k, log_weight, sign = rule_over_integers(first.detach(), last.detach())
     terms = log_term(k) + log_weight
     top = terms.detach().amax(0)
     top = torch.where(top.isfinite(), top, 0.0)
@@ -213,7 +213,7 @@ def log_sum_over_integers(
 
 
 @torch.no_grad()
-def _rule(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def rule_over_integers(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Points (terms, ...), the logarithms of their absolute weights, and the signs of these."""
     length = last - first
     column = (-1, *(1,) * length.ndim)

@@ -23,11 +23,11 @@ class GeneralizedPoisson(Summed):
     """Generalised Poisson distribution with mass theta t^(y - 1) exp(-t) / y!.
 
     Here t = theta + lambda y, theta = mean / sqrt(dispersion), lambda = 1 - 1 / sqrt(dispersion)
-    and y = 0, 1, 2, ... The variance is dispersion * mean; a dispersion of 1 gives the Poisson distribution. Below 1 the
-    support ends where t reaches zero, at mean / (1 - sqrt(dispersion)). The masses up to there are
-    divided by their sum, which differs from 1 where few counts are possible; mean and variance are
-    then sums over these masses, and near the given ones. Source: Consul and Jain 1973; Consul and
-    Shoukri 1985 on the truncation.
+    and y = 0, 1, 2, ... The variance is dispersion * mean; a dispersion of 1 gives the Poisson
+    distribution. Below 1 the support ends where t reaches zero, at mean / (1 - sqrt(dispersion)).
+    The masses up to there are divided by their sum, which differs from 1 where few counts are
+    possible; mean and variance are then sums over these masses, and near the given ones. Source:
+    Consul and Jain 1973; Consul and Shoukri 1985 on the truncation.
 
     Args:
         mean: expected count, shape (...,), positive.

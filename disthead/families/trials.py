@@ -9,10 +9,11 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_integer, as_tensor
 from disthead.distributions.base import Kind
+from disthead.distributions.vector import dimension
 from disthead.errors import TargetError, locate, warn
 from disthead.families.family import Family
 
-__all__ = ["TrialsFamily"]
+__all__ = ["TrialsFamily", "VectorTrialsFamily"]
 
 
 class TrialsFamily(Family):
@@ -112,6 +113,52 @@ class TrialsFamily(Family):
     def _trials_from(self, y: Tensor) -> Tensor:
         """The trials (N,) of rows that did not bring theirs."""
         return y.max().clamp(min=1).to(torch.float64).expand(len(y))
+
+
+class VectorTrialsFamily(TrialsFamily):
+    """A family whose targets are vectors of K counts, which add up to `total_count`.
+
+    Args:
+        event_shape: (K,), the number of classes.
+        total_count: the trials of every row; None where each row has its own.
+    """
+
+    kind: Kind = "vector"
+    support = constraints.independent(constraints.nonnegative_integer, 1)
+
+    def __init__(self, event_shape: tuple[int, ...] = (), total_count: int | None = None):
+        super().__init__(total_count)
+        self.support = type(self).support
+        size = dimension(event_shape, self.name, "(K,), the number of classes, such as (3,)")
+        self.event_shape = (size,)
+
+    def _check_trials(self, y: Tensor, total_count: Tensor, target: str) -> None:
+        """Refuse counts that do not add up to the trials of their row.
+
+        Raises:
+            TargetError: with rows and values.
+        """
+        total = y.sum(-1)
+        trials = total_count.expand(total.shape)
+        wrong = total != trials
+        if wrong.any():
+            raise TargetError(
+                f"{target} must add up to total_count, the trials of its row, got "
+                f"{locate(wrong, y)}, where total_count is {_first(trials[wrong])}. Correct these "
+                "rows, or give their sum, total_count=y.sum(-1)."
+            )
+
+    def with_default_constants(
+        self, constants: Mapping[str, Tensor], y: Tensor
+    ) -> Mapping[str, Tensor]:
+        if "total_count" in constants or self.total_count is not None:
+            return constants
+        return {**constants, "total_count": y.sum(-1)}
+
+    def typical_shares(self, y: Tensor) -> Tensor:
+        """The shares of the classes in all trials, shape (K,); half a trial more for each class."""
+        total = y.double().sum(0) + 0.5
+        return total / total.sum(-1, keepdim=True)
 
 
 def _first(values: Tensor) -> str:
