@@ -940,7 +940,7 @@ COUNT_VECTORS = [
         event_shape=(3,),
         kind="vector",
         links="concentration softplus",
-        without={"rsample", "mode"},
+        without={"rsample"},
         truth=Truth(
             (softplus,) * 3,
             (SPREADS, SPREADS, SPREADS),

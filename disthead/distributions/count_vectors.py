@@ -7,7 +7,7 @@ from torch.distributions import constraints
 from disthead.distributions.univariate import Univariate, in_double
 from disthead.distributions.vector import Vector
 
-__all__ = ["CountVector", "split_trials"]
+__all__ = ["CountVector", "highest_averages", "split_trials"]
 
 
 class CountVector(Vector):
@@ -75,6 +75,26 @@ class CountVector(Vector):
         """The entropy in nats, by sums over the marginal distributions of the counts."""
         expected = self.marginals._expectation(lambda k: -self._terms(k))
         return expected.sum(-1) - self._log_constant
+
+
+@torch.no_grad()
+def highest_averages(total_count: Tensor, weights: Tensor) -> Tensor:
+    """The trials dealt to classes by the method of Jefferson, counts (..., K).
+
+    One trial after the other goes to the class with the largest weight / (count + 1). Every class
+    gets at least the whole part of its proportional share.
+
+    Args:
+        total_count: the trials, shape (...,).
+        weights: shape (..., K), zero or more, and not all of them zero.
+    """
+    shares = weights / weights.sum(-1, keepdim=True)
+    y = (total_count.unsqueeze(-1) * shares).floor()
+    for _ in range(shares.shape[-1]):
+        left = total_count - y.sum(-1)
+        best = (shares / (y + 1)).argmax(-1, keepdim=True)
+        y = y.scatter_add(-1, best, (left > 0).to(y.dtype).unsqueeze(-1))
+    return y
 
 
 @torch.no_grad()

@@ -108,9 +108,13 @@ class Summed(Discrete):
         level = torch.rand(shape, generator=generator, dtype=exact.dtype, device=self.device)
         return exact.icdf(level).to(self.dtype)
 
+    @property
+    def _skewness(self) -> Tensor:
+        """About that of a Poisson count with this ratio of spread and mean; for searches."""
+        return self.stddev / self.mean.clamp(min=1e-150)
+
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-        skewness = torch.zeros_like(self.mean)
-        return search_start(self.mean, self.stddev, skewness, below, above)
+        return search_start(self.mean, self.stddev, self._skewness, below, above)
 
     def _least_by_search(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
         """As in `Discrete`; where few integers have probability, from a table of their masses."""

@@ -144,15 +144,18 @@ class Binomial(BoundedCount):
                 result[rows] = way(self[rows], first[rows], last[rows])
         return result
 
+    @property
+    def _skewness(self) -> Tensor:
+        return (self._failure - self.probs) / self.stddev.clamp(min=1e-150)
+
     def _start(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         """By the successes where they are the rarer outcome, else by the failures."""
         few = self.probs <= 0.5
-        skewness = (self._failure - self.probs).abs() / self.stddev.clamp(min=1e-150)
         rest = self.total_count * self._failure
         start, slope = search_start(
             torch.where(few, self.mean, rest),
             self.stddev,
-            skewness,
+            self._skewness.abs(),
             torch.where(few, below, above),
             torch.where(few, above, below),
         )

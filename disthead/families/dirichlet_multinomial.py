@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import positive, tensors
-from disthead.distributions.count_vectors import CountVector, split_trials
+from disthead.distributions.count_vectors import CountVector, highest_averages, split_trials
 from disthead.distributions.univariate import in_double
 from disthead.families.beta_binomial import BetaBinomial
 from disthead.families.gamma import log_standard_gamma
@@ -89,10 +89,19 @@ class DirichletMultinomial(CountVector):
         )
 
     @property
+    @in_double
     def mode(self) -> Tensor:
-        raise self._unanswered(
-            "mode", "the most probable vector of counts is not unique for small concentrations."
-        )
+        """The most probable vector of counts.
+
+        A trial more multiplies the mass by 1 + (a - 1) / (y + 1). So the trials are dealt to the
+        classes by the highest averages of a - 1; where no a is above 1, all go to the largest one.
+        """
+        a = self.concentration
+        weights = torch.where(a > 1, a - 1, 0.0)
+        is_largest = (a == a.amax(-1, keepdim=True)).to(a.dtype)
+        first = is_largest * (is_largest.cumsum(-1) == 1)
+        none = (weights == 0).all(-1, keepdim=True)
+        return highest_averages(self.total_count, torch.where(none, first, weights))
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

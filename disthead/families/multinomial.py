@@ -6,7 +6,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import tensors
-from disthead.distributions.count_vectors import CountVector, split_trials
+from disthead.distributions.count_vectors import CountVector, highest_averages, split_trials
 from disthead.distributions.univariate import in_double
 from disthead.families.binomial import Binomial
 from disthead.families.trials import VectorTrialsFamily
@@ -77,20 +77,10 @@ class Multinomial(CountVector):
         return Binomial(self.total_count.unsqueeze(-1).expand(others.shape), self.logits - others)
 
     @property
-    @torch.no_grad()
     @in_double
     def mode(self) -> Tensor:
-        """The most probable vector, by the method of highest averages of Jefferson (Finucan 1964).
-
-        One trial after the other goes to the class with the largest probs / (y + 1). Every class
-        has at least the whole part of its expected count.
-        """
-        probs, y = self.probs, self._expected.floor()
-        for _ in range(probs.shape[-1]):
-            left = self.total_count - y.sum(-1)
-            best = (probs / (y + 1)).argmax(-1, keepdim=True)
-            y = y.scatter_add(-1, best, (left > 0).to(y.dtype).unsqueeze(-1))
-        return y
+        """The most probable vector, the trials dealt by highest averages (Finucan 1964)."""
+        return highest_averages(self.total_count, self.probs)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

@@ -1,9 +1,12 @@
 """What the families of counts promise: their trials, their limits, and what they become there."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats as st
 import torch
+from torch.distributions import kl_divergence
 
 import disthead as dh
 from disthead.distributions.summed import log_sum_over_integers
@@ -154,3 +157,138 @@ def test_sums_over_many_integers(mean):
     above = log_sum_over_integers(poisson._log_mass, k + 1, last)
     np.testing.assert_allclose(below[:2], st.poisson(mean).logcdf(k[:2]), rtol=1e-9)
     np.testing.assert_allclose(above[2], st.poisson(mean).logsf(k[2]), rtol=1e-9)
+
+
+def vectors(total: int, classes: int = 3) -> torch.Tensor:
+    """All vectors of counts with this sum."""
+    some = itertools.product(range(total + 1), repeat=classes)
+    return torch.tensor([y for y in some if sum(y) == total]).double()
+
+
+@pytest.mark.parametrize("raw", [[0.3, -0.2, 1.0], [4.0, 2.0, 3.5], [-2.0, -1.5, -3.0]])
+@pytest.mark.parametrize("name", ["multinomial", "dirichlet_multinomial"])
+def test_vectors_of_counts_by_all_outcomes(name, raw):
+    family = dh.get_family(name, event_shape=(3,), total_count=7)
+    dist, y = family.from_raw(torch.tensor(raw).double()), vectors(7)
+    probability = dist.log_prob(y).exp()
+    torch.testing.assert_close(probability.sum(), torch.ones(()).double())
+    mean = probability @ y
+    torch.testing.assert_close(dist.mean, mean)
+    torch.testing.assert_close(
+        dist.covariance, ((y - mean).mT * probability) @ (y - mean), atol=1e-12, rtol=1e-9
+    )
+    torch.testing.assert_close(dist.entropy(), -(probability * probability.log()).sum())
+    assert dist.log_prob(dist.mode) == dist.log_prob(y).max()
+    for k in range(3):
+        ones = [probability[y[:, k] == count].sum() for count in range(8)]
+        marginal = dist.marginals.log_prob(torch.arange(8.0).double()[:, None])[:, k].exp()
+        torch.testing.assert_close(marginal, torch.stack(ones))
+    other = family.from_raw(torch.tensor(raw).double().flip(0))
+    expected = (probability * (dist.log_prob(y) - other.log_prob(y))).sum()
+    torch.testing.assert_close(kl_divergence(dist, other), expected)
+    assert dist.log_prob(torch.tensor([3.0, 3.0, 3.0])) == -torch.inf
+
+
+@pytest.mark.parametrize("name", ["multinomial", "dirichlet_multinomial"])
+def test_sampled_vectors_of_counts_have_the_mean_and_the_covariance(name):
+    torch.manual_seed(0)
+    family = dh.get_family(name, event_shape=(3,), total_count=20)
+    dist = family.from_raw(torch.tensor([0.5, -0.5, 1.5]).double())
+    y = dist.sample((20_000,))
+    assert (y.sum(-1) == 20).all()
+    error = (dist.variance / len(y)).sqrt()
+    assert ((y.mean(0) - dist.mean).abs() < 4 * error).all()
+    torch.testing.assert_close(torch.cov(y.mT), dist.covariance, rtol=0.05, atol=0.2)
+
+
+@pytest.mark.parametrize("name", ["multinomial", "dirichlet_multinomial"])
+def test_vectors_bring_their_trials_with_them(name):
+    torch.manual_seed(0)
+    y = torch.tensor([[3, 1, 0], [0, 0, 0], [5, 5, 2], [1, 0, 0]])
+    head = dh.DistributionHead(name, 2, event_shape=(3,)).double()
+    features = torch.zeros(4, 2, dtype=torch.float64)
+    dist = head.initialize(y)(features, total_count=y.sum(-1))
+    assert dist.log_prob(y).isfinite().all()
+    torch.testing.assert_close(dist.mean.sum(-1), y.sum(-1).double())
+    if name == "multinomial":
+        torch.testing.assert_close(dist.probs[0], y.sum(0).double() / y.sum(), rtol=1e-4, atol=1e-4)
+    message = r"add up to total_count.*1 of 4 values: .*at row 2, where total_count is 11"
+    with pytest.raises(TargetError, match=message):
+        head.initialize(y, total_count=torch.tensor([4, 0, 11, 1]))
+
+
+def test_two_classes_are_successes_and_failures():
+    raw, y = torch.tensor([0.3, -0.4]).double(), torch.arange(9.0).double()
+    both = torch.stack([y, 8 - y], -1)
+    of_two = dh.get_family("multinomial", event_shape=(2,), total_count=8).from_raw(raw)
+    of_one = dh.get_family("binomial").distribution(logits=raw[0] - raw[1], total_count=8)
+    torch.testing.assert_close(of_two.log_prob(both), of_one.log_prob(y))
+    of_two = dh.get_family("dirichlet_multinomial", event_shape=(2,), total_count=8).from_raw(raw)
+    of_one = dh.get_family("beta_binomial", total_count=8).from_raw(raw)
+    torch.testing.assert_close(of_two.log_prob(both), of_one.log_prob(y))
+
+
+@pytest.mark.parametrize(
+    "dist",
+    [
+        dh.get_family("generalized_poisson").distribution(
+            mean=torch.tensor(4.5).double(), dispersion=1.0
+        ),
+        dh.get_family("conway_maxwell_poisson").distribution(
+            rate=torch.tensor(4.5).double(), nu=1.0
+        ),
+        dh.get_family("conway_maxwell_poisson", parametrization="mean").distribution(
+            mean=torch.tensor(4.5).double(), nu=1.0
+        ),
+    ],
+    ids=["generalized_poisson", "rate", "mean"],
+)
+def test_without_more_or_less_scatter_they_are_poisson(dist):
+    y = torch.arange(20.0).double()
+    poisson = dh.get_family("poisson").distribution(rate=torch.tensor(4.5).double())
+    for answer in ("log_prob", "log_cdf", "log_survival", "crps"):
+        torch.testing.assert_close(getattr(dist, answer)(y), getattr(poisson, answer)(y))
+    assert dist.variance == pytest.approx(4.5)
+
+
+def test_a_slow_decay_is_geometric():
+    y = torch.arange(20.0).double()
+    slow = dh.get_family("conway_maxwell_poisson").distribution(
+        rate=torch.tensor(0.7).double(), nu=1e-12
+    )
+    geometric = dh.get_family("geometric").distribution(probs=torch.tensor(0.3).double())
+    torch.testing.assert_close(slow.log_prob(y), geometric.log_prob(y), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mean", [0.05, 1.0, 30.0, 2000.0])
+@pytest.mark.parametrize("nu", [1e-3, 0.3, 1.0, 4.0])
+def test_the_rate_that_is_solved_for_gives_the_mean(mean, nu):
+    family = dh.get_family("conway_maxwell_poisson", parametrization="mean")
+    dist = family.distribution(mean=torch.tensor(mean).double(), nu=torch.tensor(nu).double())
+    same = dh.get_family("conway_maxwell_poisson").distribution(rate=dist.rate, nu=dist.nu)
+    torch.testing.assert_close(same.mean, dist.mean, rtol=1e-9, atol=0)
+
+
+def test_a_geometric_distribution_is_negative_binomial_with_one_success():
+    y = torch.arange(20.0).double()
+    geometric = dh.get_family("geometric").distribution(logits=torch.tensor(-0.8).double())
+    one = dh.get_family("negative_binomial").distribution(
+        total_count=1.0, logits=torch.tensor(0.8).double()
+    )
+    torch.testing.assert_close(geometric.log_prob(y), one.log_prob(y))
+
+
+def test_a_generalised_poisson_regression_reaches_the_maximum_of_statsmodels(trials):
+    discrete = pytest.importorskip("statsmodels.discrete.discrete_model")
+    features, _, _ = trials
+    generator = np.random.default_rng(1)
+    mean = np.exp(0.8 + features.numpy() @ [0.4, -0.3])
+    y = generator.negative_binomial(2.0, 2.0 / (2.0 + mean))
+    design = np.column_stack([np.ones(len(y)), features.numpy()])
+    model = discrete.GeneralizedPoisson(y, design, p=1).fit(disp=0, maxiter=500)
+    head = dh.DistributionHead(
+        "generalized_poisson", 2, links={"mean": "exp"}, shared=("dispersion",)
+    ).double()
+    targets = torch.tensor(y)
+    reached = fitted(head.initialize(targets), features, targets)
+    assert reached == pytest.approx(model.llf, abs=1e-3)
