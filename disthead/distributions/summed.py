@@ -32,7 +32,8 @@ class Summed(Discrete):
     """A distribution on the integers whose mass is known up to a constant, and whose cdf is a sum.
 
     Subclasses define `_log_mass(x)`, and may define `_log_weight(x)`, the same up to a constant,
-    where that costs less. The mass rises up to `mode` and falls from there on.
+    where that costs less: searches for the range of a sum ask it. The mass rises up to `mode` and
+    falls from there on.
     """
 
     def _log_weight(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from disthead.families.family import Family
 from disthead.families.poisson import positive_mean
 from disthead.links import LINKS
 from disthead.special import poisson_log_mass
-from disthead.special.eager import are_concrete
+from disthead.special.eager import are_concrete, extent
 
 __all__ = [
     "ConwayMaxwellPoisson",
@@ -22,6 +22,7 @@ __all__ = [
 
 _LEAST_NU = 0.05  # of a layer's outputs: below, the mean rate^(1 / nu) has any magnitude
 _MOST_LOG_CENTRE = 690.0  # exp of it is still a number
+_SMALL_LOG_CENTRE = 4.0
 _FEW = 1e9  # centres from which on the normaliser is its asymptotic series
 _STEPS = 60  # of Newton's method at most, and in graphs
 _STEPS_OF_GRAPHS = 16
@@ -61,15 +62,24 @@ class ConwayMaxwellPoisson(Summed):
         return (self.log_rate / self.nu).clamp(max=_MOST_LOG_CENTRE)
 
     def _log_weight(self, x: Tensor) -> Tensor:
-        # nu times the log mass of a Poisson distribution around the centre, where nothing cancels;
-        # with a centre below 1, which may underflow, the formula itself
+        return self.log_rate * x - self.nu * torch.lgamma(x + 1)
+
+    def _exact_weight(self, x: Tensor) -> Tensor:
+        """As `_log_weight` but for a constant; its terms do not cancel at large centres.
+
+        It is nu times the log mass of a Poisson distribution around the centre. A centre below 1
+        may underflow, and small ones lose nothing.
+        """
+        log_centre = self._log_centre
+        if are_concrete(log_centre) and extent(log_centre)[1] < _SMALL_LOG_CENTRE:
+            return self._log_weight(x)
         rises = self.log_rate > 0
-        centre = torch.where(rises, self._log_centre, 0.0).exp()
+        centre = torch.where(rises, log_centre, 0.0).exp()
         falling = torch.where(rises, 0.0, self.log_rate) * x - self.nu * torch.lgamma(x + 1)
         return torch.where(rises, self.nu * poisson_log_mass(x, centre), falling)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        return self._log_weight(x) - self._log_normaliser()
+        return self._exact_weight(x) - self._log_normaliser()
 
     def _nodes(self) -> tuple[Tensor, Tensor]:
         """Integers (terms, ...), and the share of each in the sum of all weights."""
@@ -86,7 +96,7 @@ class ConwayMaxwellPoisson(Summed):
                 rule_over_integers(peak + 1, self._highest(peak + 1)),
             ]
             k, log_weight, sign = (torch.cat(pair) for pair in zip(*parts, strict=True))
-        return k, self._log_weight(k) + log_weight, sign
+        return k, self._exact_weight(k) + log_weight, sign
 
     def _log_normaliser(self) -> Tensor:
         """The logarithm of the sum of all weights."""
@@ -253,6 +263,4 @@ class ConwayMaxwellPoissonFamily(Family):
         nu = (mean / y.double().var(0, correction=0).clamp(min=1e-2)).clamp(0.1, 10.0)
         if self.parametrization == "mean":
             return {"mean": mean, "nu": nu}
-        # the mean is about rate^(1 / nu) - (nu - 1) / (2 nu)
-        centre = (mean + (nu - 1) / (2 * nu)).clamp(min=0.1 * mean)
-        return {"rate": centre**nu, "nu": nu}
+        return {"rate": _log_rate(mean.log(), nu).exp(), "nu": nu}
