@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import as_number
 from disthead.distributions.base import positive, root, tensors
 from disthead.distributions.summed import Summed, peak_between
 from disthead.distributions.univariate import in_double
@@ -146,13 +147,13 @@ class GeneralizedPoissonFamily(Family):
 
     Its parameters are `mean` = theta / (1 - lambda) and `dispersion` = variance / mean =
     1 / (1 - lambda)^2, shape (...,); y = 0, 1, 2, ...
+
+    Args:
+        min_dispersion: the least dispersion that a layer gives, at least 1/4. With 1 no count is
+            impossible, so that every loss is finite in training.
     """
 
     name = "generalized_poisson"
-    parameters = {
-        "mean": LINKS["softplus"],
-        "dispersion": LINKS["softplus"].shifted(_LEAST_DISPERSION),
-    }
     support = constraints.nonnegative_integer
     data_type = "univariate, discrete, bounded below"
     domain = "y in {0, 1, 2, ...}"
@@ -168,12 +169,22 @@ class GeneralizedPoissonFamily(Family):
     )
     breaks = (
         "Below dispersion 1 counts from mean / (1 - sqrt(dispersion)) on are impossible, and a row "
-        "with such a target has no finite loss; the dispersion is at least 1/4."
+        "with such a target has no finite loss."
     )
     remedy = (
-        "conway_maxwell_poisson for less scatter, whose counts have no such end; "
-        "negative_binomial for a variance that grows with the square of the mean."
+        "min_dispersion=1 where the loss becomes infinite in training; conway_maxwell_poisson for "
+        "less scatter, whose counts have no such end; negative_binomial for a variance that grows "
+        "with the square of the mean."
     )
+
+    def __init__(self, min_dispersion: float = _LEAST_DISPERSION):
+        self.min_dispersion = as_number(
+            min_dispersion, "min_dispersion", "at least 1/4", lambda x: x >= _LEAST_DISPERSION
+        )
+        self.parameters = {
+            "mean": LINKS["softplus"],
+            "dispersion": LINKS["softplus"].shifted(self.min_dispersion),
+        }
 
     def make(self, **parameters: Tensor) -> GeneralizedPoisson:
         return GeneralizedPoisson(**parameters)

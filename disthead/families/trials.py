@@ -1,5 +1,7 @@
 """`TrialsFamily`: families of successes among trials, whose number each row may bring with it."""
 
+import copy
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,10 +10,11 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_integer, as_tensor
-from disthead.distributions.base import Kind
+from disthead.distributions.base import Distribution, Kind
 from disthead.distributions.vector import dimension
 from disthead.errors import TargetError, locate, warn
 from disthead.families.family import Family
+from disthead.links import Link
 
 __all__ = ["TrialsFamily", "VectorTrialsFamily"]
 
@@ -25,7 +28,7 @@ class TrialsFamily(Family):
     """
 
     kind: Kind = "count"
-    support = constraints.nonnegative_integer
+    support: constraints.Constraint = constraints.nonnegative_integer
     row_constants = {"total_count": constraints.nonnegative_integer}
 
     def __init__(self, total_count: int | None = None):
@@ -50,6 +53,18 @@ class TrialsFamily(Family):
                 f"one for all rows, as in DistributionHead({self.name!r}, ..., total_count=10)."
             )
         return parameters | {"total_count": self.total_count}
+
+    def from_raw(self, raw: Tensor, links: Mapping[str, Link] | None = None) -> Distribution:
+        """As in `Family`; of one trial where each row brings its own, which only a head takes."""
+        if self.total_count is not None:
+            return super().from_raw(raw, links)
+        return self._of_one_trial.from_raw(raw, links)
+
+    @functools.cached_property
+    def _of_one_trial(self) -> "TrialsFamily":
+        family = copy.copy(self)
+        family.total_count = 1
+        return family
 
     def check_target(self, y: Any, column: str = "the target") -> None:
         if self.total_count is not None:
