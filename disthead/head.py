@@ -208,6 +208,7 @@ class DistributionHead(nn.Module):
         They are in double precision. Arguments and errors are those of `initialize`.
         """
         y, row_constants, weight = self._checked_rows(y, row_constants, weight)
+        row_constants = self.family.with_default_constants(row_constants, y)
         learned = [name for name in self.links if name not in self.fixed]
         links = {name: self.links[name] for name in learned}
 

@@ -162,12 +162,14 @@ def checked_rows(
     if weight is not None:
         weight = weight.detach()
         known = {name: value.expand(batch) for name, value in known.items()}
-    family.check_target(_checkable(y, weight))
-    family.check_row_constants({name: _checkable(value, weight) for name, value in known.items()})
+    checkable = _checkable(y, weight)
+    family.check_target(checkable)
+    constants = {name: _checkable(value, weight) for name, value in known.items()}
+    family.check_row_constants(constants)
+    family.check_beside(checkable, constants)
     weight, y, *values = present(weight, y, *known.values())
     y, values = y.reshape(-1, *y.shape[y.ndim - dims :]), [value.reshape(-1) for value in values]
     rows = dict(zip(known, values, strict=True))
-    family.check_beside(y, rows)
     return y, rows, None if weight is None else weight.reshape(-1)
 
 

@@ -33,16 +33,25 @@ from tests.truth import (
     asymmetric_laplace_cdf,
     asymmetric_laplace_crps,
     asymmetric_laplace_log_prob,
+    beta_binomial_log_prob,
     beta_cdf,
     beta_crps,
     beta_entropy,
     beta_log_prob,
+    binomial_cdf,
+    binomial_log_prob,
+    binomial_targets,
     cauchy_crps,
     cauchy_log_prob,
+    cdf_by_sum,
     continuous_bernoulli_entropy,
     continuous_bernoulli_log_mass,
+    conway_maxwell_poisson_log_prob,
     counts,
+    crps_over_counts,
+    dirichlet_multinomial_log_prob,
     discretised_normal_log_prob,
+    entropy_over_counts,
     extreme_value_cdf,
     extreme_value_log_prob,
     gamma_cdf,
@@ -56,6 +65,7 @@ from tests.truth import (
     generalized_pareto_cdf,
     generalized_pareto_crps,
     generalized_pareto_log_prob,
+    generalized_poisson_log_prob,
     gumbel_crps,
     gumbel_log_prob,
     half_normal_crps,
@@ -81,6 +91,7 @@ from tests.truth import (
     mixture_cdf,
     mixture_crps,
     mixture_log_prob,
+    multinomial_log_prob,
     multivariate_normal_log_prob,
     negative_binomial_log_prob,
     normal_cdf,
@@ -338,6 +349,10 @@ def bernoulli(logits):
 
 def negative_binomial(total_count, logits):
     return st.nbinom(total_count, 1 / (1 + math.e**logits))
+
+
+def binomial(total_count, logits):
+    return st.binom(total_count, 1 / (1 + math.e**-logits))
 
 
 def low_rank_normal(loc, cov_factor, cov_diag):
@@ -1232,6 +1247,157 @@ COUNTS = [
         ),
     ),
     Case(
+        "binomial",
+        "binomial",
+        [0.4],
+        {"total_count": 12},
+        kind="count",
+        outside=[-1.0, 0.5, 13.0],
+        links="logits sigmoid",
+        scipy=binomial,
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            binomial_targets(12),
+            log_prob=binomial_log_prob(12),
+            cdf=binomial_cdf(12),
+            entropy=entropy_over_counts(binomial_log_prob(12), 12),
+            crps=crps_over_counts(binomial_log_prob(12), 12),
+            peer=lambda of, raw: of.Binomial(12, logits=raw[..., 0]),
+            limits=(0, 12),
+        ),
+    ),
+    Case(
+        "binomial of many trials",
+        "binomial",
+        [-3.0],
+        {"total_count": 1_500},
+        kind="count",
+        scipy=binomial,
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            binomial_targets(100_000),
+            log_prob=binomial_log_prob(100_000),
+            cdf=binomial_cdf(100_000),
+            limits=(0, 100_000),
+            options={"total_count": 100_000},
+        ),
+    ),
+    Case(
+        "beta_binomial",
+        "beta_binomial",
+        [1.2, 0.4],
+        {"total_count": 12},
+        kind="count",
+        outside=[-1.0, 0.5, 13.0],
+        links="concentration1 softplus, concentration0 softplus",
+        scipy=lambda concentration1, concentration0, total_count: st.betabinom(
+            total_count, concentration1, concentration0
+        ),
+        truth=Truth(
+            (softplus, softplus),
+            (SPREADS, SPREADS),
+            lambda a, b: [0, 1, 4, 11, 12],
+            log_prob=beta_binomial_log_prob(12),
+            cdf=cdf_by_sum(beta_binomial_log_prob(12)),
+            entropy=entropy_over_counts(beta_binomial_log_prob(12), 12),
+            crps=crps_over_counts(beta_binomial_log_prob(12), 12),
+            limits=(0, 12),
+        ),
+    ),
+    Case(
+        "beta_binomial by mean",
+        "beta_binomial",
+        [-2.0, 3.0],
+        {"total_count": 390, "parametrization": "mean"},
+        kind="count",
+        links="mean sigmoid, precision softplus",
+        scipy=lambda mean, precision, total_count: st.betabinom(
+            total_count, mean * precision, (1 - mean) * precision
+        ),
+        truth=Truth(
+            (identity, softplus),
+            (LOGITS, SPREADS),
+            lambda a, b: [0, 1, 40, 149, 150],
+            log_prob=beta_binomial_log_prob(150),
+            cdf=cdf_by_sum(beta_binomial_log_prob(150)),
+            convert=lambda logit, precision: (
+                sigmoid(logit) * precision,
+                sigmoid(-logit) * precision,
+            ),
+            limits=(0, 150),
+            options={"total_count": 150},
+        ),
+    ),
+    Case(
+        "geometric",
+        "geometric",
+        [-0.7],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="logits sigmoid",
+        scipy=lambda logits: st.geom(1 / (1 + math.e**-logits), -1),
+        truth=Truth(
+            (identity,),
+            (LOGITS,),
+            lambda logit: counts(mp.exp(-logit)),
+            log_prob=lambda logit, y: -softplus(-logit) - y * softplus(logit),
+            cdf=lambda logit, y: -mp.expm1(-(y + 1) * softplus(logit)),
+            entropy=lambda logit: softplus(-logit) + mp.exp(-logit) * softplus(logit),
+            crps=lambda logit, y: (
+                (y - mp.exp(-logit)) * (1 - 2 * mp.exp(-(y + 1) * softplus(logit)))
+                + 2 * (y + 1) * mp.exp(-(y + 1) * softplus(logit))
+                - mp.exp(-logit) / (1 + sigmoid(-logit))
+            ),
+            peer=lambda of, raw: of.Geometric(logits=raw[..., 0]),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "generalized_poisson",
+        "generalized_poisson",
+        [2.5, 1.2],
+        {"min_dispersion": 1.0},
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="mean softplus, dispersion softplus",
+        truth=Truth(
+            (softplus, lambda x: mp.mpf(1) / 4 + softplus(x)),
+            ((-110.0, -10.0, -1.0, 0.5, 5.0, 50.0), (-50.0, -1.0, -0.2, 0.5, 5.0, 1e3)),
+            lambda mean, dispersion: [0, 1, 2, 5, 40, mp.floor(mean), 60],
+            log_prob=generalized_poisson_log_prob,
+            cdf=cdf_by_sum(generalized_poisson_log_prob),
+            options={"min_dispersion": 0.25},
+            limits=(0, math.inf),
+        ),
+    ),
+    Case("generalized_poisson under-dispersed", "generalized_poisson", [2.5, -1.0], kind="count"),
+    Case(
+        "conway_maxwell_poisson",
+        "conway_maxwell_poisson",
+        [1.5, 0.3],
+        kind="count",
+        outside=[-1.0, 0.5],
+        links="rate softplus, nu softplus",
+        truth=Truth(
+            (softplus, lambda x: mp.mpf(0.05) + softplus(x)),
+            ((-110.0, -10.0, -1.0, 0.5, 5.0), (-1.0, 0.3, 5.0, 50.0)),
+            lambda rate, nu: [0, 1, 2, 5, mp.floor(rate ** (1 / nu)), 60],
+            log_prob=conway_maxwell_poisson_log_prob,
+            cdf=cdf_by_sum(conway_maxwell_poisson_log_prob),
+            limits=(0, math.inf),
+        ),
+    ),
+    Case(
+        "conway_maxwell_poisson by mean",
+        "conway_maxwell_poisson",
+        [1.5, -0.3],
+        {"parametrization": "mean"},
+        kind="count",
+        links="mean softplus, nu softplus",
+    ),
+    Case(
         "mixture of poissons",
         "mixture",
         [0.5, -0.3, 0.5, 6.0],
@@ -1334,6 +1500,40 @@ VECTORS = [
         event_shape=(3,),
         kind="vector",
         scipy=low_rank_normal,
+    ),
+]
+COUNT_VECTORS = [
+    Case(
+        "multinomial",
+        "multinomial",
+        [0.3, -0.2, 1.0],
+        {"total_count": 6},
+        event_shape=(3,),
+        kind="vector",
+        links="logits softmax",
+        without={"rsample"},
+        truth=Truth(
+            (identity,) * 3,
+            (LOGITS, LOGITS, LOGITS),
+            lambda *logits: [(6, 0, 0), (1, 2, 3), (0, 5, 1), (0, 0, 6)],
+            log_prob=multinomial_log_prob,
+        ),
+    ),
+    Case(
+        "dirichlet_multinomial",
+        "dirichlet_multinomial",
+        [0.3, -0.2, 1.0],
+        {"total_count": 6},
+        event_shape=(3,),
+        kind="vector",
+        links="concentration softplus",
+        without={"rsample"},
+        truth=Truth(
+            (softplus,) * 3,
+            (SPREADS, SPREADS, SPREADS),
+            lambda *concentrations: [(6, 0, 0), (1, 2, 3), (0, 5, 1), (0, 0, 6)],
+            log_prob=dirichlet_multinomial_log_prob,
+        ),
     ),
 ]
 RANKINGS = [
@@ -1588,6 +1788,7 @@ CASES = (
     + CLASSES
     + ORDINAL
     + VECTORS
+    + COUNT_VECTORS
     + RANKINGS
     + INDEPENDENT
 )
@@ -1632,6 +1833,8 @@ REPEATS = [
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
     *("von_mises across pi", "von_mises nearly uniform"),
+    *("binomial of many trials", "beta_binomial by mean"),
+    *("generalized_poisson under-dispersed", "conway_maxwell_poisson by mean"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
     *("ordinal probit", "ordinal of adjacent classes", "ordinal of continuation ratios"),
     *("independent gammas", "independent student_t", "independent mixtures"),

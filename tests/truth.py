@@ -545,6 +545,92 @@ def tweedie_cdf(mean, dispersion, y, power=1.5):
     return mp.exp(-rate) + mp.fsum(parts)
 
 
+def log_choose(n, y):
+    return mp.loggamma(n + 1) - mp.loggamma(y + 1) - mp.loggamma(n - y + 1)
+
+
+def binomial_log_prob(n):
+    """That of n trials, by their log-odds."""
+    return lambda logit, y: log_choose(n, y) - y * softplus(-logit) - (n - y) * softplus(logit)
+
+
+def binomial_cdf(n):
+    return lambda logit, y: mp.mpf(1) if y >= n else beta_cdf(n - y, y + 1, sigmoid(-logit))
+
+
+def beta_binomial_log_prob(n):
+    return lambda a, b, y: log_choose(n, y) + log_beta(y + a, n - y + b) - log_beta(a, b)
+
+
+def binomial_targets(n):
+    return lambda logit: [0, 1, n // 3, n - 1, n, mp.floor(n * sigmoid(logit))]
+
+
+def entropy_over_counts(log_prob, n):
+    """-sum p log p over 0, ..., n."""
+
+    def entropy(*parameters):
+        terms = [log_prob(*parameters, mp.mpf(k)) for k in range(n + 1)]
+        return -mp.fsum(mp.exp(term) * term for term in terms)
+
+    return entropy
+
+
+def crps_over_counts(log_prob, n):
+    """E|Y - y| - E|Y - Y'| / 2 over 0, ..., n."""
+
+    def crps(*parameters):
+        *parameters, y = parameters
+        masses = [mp.exp(log_prob(*parameters, mp.mpf(k))) for k in range(n + 1)]
+        below = [mp.fsum(masses[: k + 1]) for k in range(n + 1)]
+        above = [mp.fsum(masses[k + 1 :]) for k in range(n + 1)]
+        distance = mp.fsum(mass * abs(k - y) for k, mass in enumerate(masses))
+        return distance - mp.fsum(f * s for f, s in zip(below, above, strict=True))
+
+    return crps
+
+
+def generalized_poisson_weight(mean, dispersion, y):
+    theta, slope = mean / mp.sqrt(dispersion), 1 - 1 / mp.sqrt(dispersion)
+    t = theta + slope * y
+    return mp.log(theta) + (y - 1) * mp.log(t) - t - mp.loggamma(y + 1)
+
+
+def generalized_poisson_log_prob(mean, dispersion, y):
+    if dispersion >= 1:
+        return generalized_poisson_weight(mean, dispersion, y)
+    end = mean / (1 - mp.sqrt(dispersion))
+    if y >= end:
+        return -mp.inf
+    terms = [
+        generalized_poisson_weight(mean, dispersion, mp.mpf(k))
+        for k in range(min(int(mp.ceil(end)), 400))
+    ]
+    return generalized_poisson_weight(mean, dispersion, y) - log_sum_exp(terms)
+
+
+@functools.cache
+def conway_maxwell_poisson_log_normaliser(rate, nu):
+    centre = rate ** (1 / nu)
+    last = int(centre + 60 * mp.sqrt(centre / nu) + 60 / nu + 60)
+    return log_sum_exp([k * mp.log(rate) - nu * mp.loggamma(k + 1) for k in range(last)])
+
+
+def conway_maxwell_poisson_log_prob(rate, nu, y):
+    weight = y * mp.log(rate) - nu * mp.loggamma(y + 1)
+    return weight - conway_maxwell_poisson_log_normaliser(rate, nu)
+
+
+def cdf_by_sum(log_prob):
+    """The cdf of counts, a sum of their masses."""
+
+    def cdf(*parameters):
+        *parameters, y = parameters
+        return mp.fsum(mp.exp(log_prob(*parameters, mp.mpf(k))) for k in range(int(y) + 1))
+
+    return cdf
+
+
 def sum_over_counts(log_mass: Callable[[Number], Number], mean: Number, stddev: Number) -> Number:
     """-sum p log p, None where there are too many terms to add up."""
     last = int(mean + 60 * stddev + 200)
@@ -642,6 +728,22 @@ def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     z0 = (y[0] - loc0) / a
     z1 = (y[1] - loc1 - b * z0) / c
     return -(z0 * z0 + z1 * z1) / 2 - mp.log(a) - mp.log(c) - mp.log(2 * mp.pi)
+
+
+def multinomial_log_prob(*parameters):
+    *logits, y = parameters
+    choices = mp.loggamma(mp.fsum(y) + 1) - mp.fsum(mp.loggamma(k + 1) for k in y)
+    return choices + mp.fsum(k * p for k, p in zip(y, log_softmax(logits), strict=True))
+
+
+def dirichlet_multinomial_log_prob(*parameters):
+    *concentrations, y = parameters
+    n, total = mp.fsum(y), mp.fsum(concentrations)
+    terms = [
+        mp.loggamma(k + a) - mp.loggamma(a) - mp.loggamma(k + 1)
+        for k, a in zip(y, concentrations, strict=True)
+    ]
+    return mp.loggamma(n + 1) + mp.loggamma(total) - mp.loggamma(n + total) + mp.fsum(terms)
 
 
 def plackett_luce_log_prob(*parameters):

@@ -75,6 +75,11 @@ class ScaleCalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
+        if dist.kind == "vector" and dist.support.is_discrete:
+            raise ValueError(
+                "ScaleCalibration cannot stretch vectors of counts, whose sum is known, got "
+                f"{dist!r}. Recalibrate dist.marginals, the counts one by one."
+            )
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         while isinstance(dist, Affine):

@@ -18,7 +18,7 @@ from disthead.special.eager import are_concrete, are_plain_numbers, are_within, 
 from disthead.special.integer_search import integer_search
 from disthead.special.plain import ndtri
 
-__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "search_start", "sum_rule"]
+__all__ = ["OUTSIDE", "Discrete", "bernstein_bounds", "kl_by_sum", "search_start", "sum_rule"]
 
 _TERMS = 192  # integers that a sum takes one by one
 _NODES = 128  # of the integral over the rest
@@ -133,12 +133,9 @@ class Discrete(Univariate):
             return least(q - rounding, q, above).to(self.dtype)
         interior = (q > 0) & (q < 1)
         lower, upper = exact.support_limits()
-        bounded = upper < torch.inf
         below, above = torch.where(interior, q, 0.5), torch.where(interior, above, 0.5)
         k = least(below - torch.where(interior, rounding, 0.0), below, above)
-        edge = torch.where(
-            q == 0, lower, torch.where(q == 1, torch.where(bounded, k, upper), math.nan)
-        )
+        edge = torch.where(q == 0, lower, torch.where(q == 1, upper, math.nan))
         return torch.where(interior, k, edge).to(self.dtype)
 
     def _least_by_halving(self, target: Tensor, below: Tensor, above: Tensor) -> Tensor:
@@ -512,7 +509,13 @@ def log_mass(dist: Discrete, k: Tensor) -> Tensor:
 
 @register_kl(Discrete, Discrete)
 @in_double
-def _kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
-    """E_p[log p(Y) - log q(Y)] in nats."""
+def kl_by_sum(p: Discrete, q: Discrete) -> Tensor:
+    """E_p[log p(Y) - log q(Y)] in nats; infinite where the support of q ends before that of p."""
+    (least, most), (lower, upper) = p.support_limits(), q.support_limits()
+
+    def difference(k: Tensor) -> Tensor:
+        return p._log_mass(k) - q._log_mass(torch.minimum(torch.maximum(k, lower), upper))
+
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    return p.expand(shape)._expectation(lambda k: p._log_mass(k) - log_mass(q, k))
+    value = p.expand(shape)._expectation(difference)
+    return torch.where((least < lower) | (most > upper), torch.inf, value)

@@ -135,6 +135,9 @@ class CensoredFamily(WrapperFamily):
             first = ends.lower[ends.is_observed][0]
             self.base.check_target(torch.where(ends.is_observed, ends.lower, first), column)
 
+    def check_beside(self, y: Tensor, constants: Any, column: str = "the target") -> None:
+        """Nothing: quantities of a row say nothing of the ends of its interval."""
+
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """That of the base for one point of each target: its value, end or middle.
 

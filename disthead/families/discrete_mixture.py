@@ -47,6 +47,9 @@ class DiscreteMixture(Components, SeveralPeaks, Discrete):
     def _log_survival(self, k: Tensor) -> Tensor:
         return self._log_mean(self.components._log_survival(k.unsqueeze(-1)))
 
+    def _bounds(self) -> tuple[float, float]:
+        return self.components._bounds()
+
     def _component_quantiles(self, below: Tensor, above: Tensor) -> Tensor:
         return self.components.icdf(below)
 

@@ -421,12 +421,15 @@ class Family(ABC):
             given["exposure"] = exposure * given["exposure"] if "exposure" in given else exposure
         return given
 
-    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:  # noqa: B027
+    def check_beside(  # noqa: B027
+        self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"
+    ) -> None:
         """Check targets against quantities of their rows, such as bounds.
 
         Args:
             y: targets, shape (N, ...), which lie in the support.
             constants: name -> values that the family allows, shape (N,).
+            column: what errors call the targets.
 
         Raises:
             TargetError: for targets that are impossible beside the quantities of their row.
@@ -472,6 +475,19 @@ class Family(ABC):
                 raise ValueError(
                     f"{message} Drop or correct these rows; nothing is dropped silently."
                 )
+
+    def with_default_constants(
+        self, constants: Mapping[str, Tensor], y: Tensor
+    ) -> Mapping[str, Tensor]:
+        """The row constants with which the unconditional model is fitted.
+
+        Families that cannot do without a quantity assume one, with a warning, where none is given.
+
+        Args:
+            constants: name -> values, shape (N,).
+            y: targets, shape (N, ...).
+        """
+        return constants
 
     def _on_edge(self, values: Tensor) -> bool:
         """Whether all values lie exactly at an end of the support: 0, or 1 for proportions."""
@@ -555,12 +571,17 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.real: "any real number",
         constraints.positive: "positive",
         constraints.nonnegative: "zero or more",
+        constraints.nonnegative_integer: "a whole number, zero or more",
         constraints.unit_interval: "between 0 and 1",
         constraints.simplex: "probabilities that sum to one",
         constraints.real_vector: "real numbers",
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
         ordered_vector: "strictly increasing numbers",
     }
+    if constraint not in names and isinstance(constraint, constraints.integer_interval):
+        most = torch.as_tensor(constraint.upper_bound)
+        end = f"{most.item():g}" if most.numel() == 1 else "the trials of its row, total_count"
+        return f"a whole number from {constraint.lower_bound} to {end}"
     if constraint not in names and isinstance(constraint, constraints.greater_than):
         return f"greater than {constraint.lower_bound:g}"
     return names.get(constraint, repr(constraint))

@@ -99,14 +99,16 @@ class ShiftedFamily(WrapperFamily):
             f"{'loc' if loc is None else f'{self.loc:g}'} + x, x as in: {self.base.domain}"
         )
 
-    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:
+    def check_beside(
+        self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"
+    ) -> None:
         """Check that targets less the shifts of their rows lie in the support of the base."""
         if "loc" in constants:
             x = y - constants["loc"].reshape(constants["loc"].shape + (1,) * (y.ndim - 1))
             outside = ~self.base.support.check(x)
             if outside.any():
                 raise TargetError(
-                    f"the target less loc must be in the support of {self.base.name} "
+                    f"{column} less loc must be in the support of {self.base.name} "
                     f"({self.base.domain}), got {locate(outside, x)}. Correct loc in these rows."
                 )
 

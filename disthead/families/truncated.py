@@ -120,8 +120,11 @@ class TruncatedFamily(WrapperFamily):
                 f"{locate(crossed, lower)}. Exchange or correct the bounds of these rows."
             )
 
-    def check_beside(self, y: Tensor, constants: Mapping[str, Tensor]) -> None:
+    def check_beside(
+        self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"
+    ) -> None:
         """Check that targets lie between the bounds of their rows."""
+        super().check_beside(y, constants, column)
         for name in ("lower", "upper"):
             if name not in constants:
                 continue
@@ -130,7 +133,7 @@ class TruncatedFamily(WrapperFamily):
             if outside.any():
                 least = "at least" if name == "lower" else "at most"
                 raise TargetError(
-                    f"the target of {self.name} must be {least} {name} in each row, got "
+                    f"{column} of {self.name} must be {least} {name} in each row, got "
                     f"{locate(outside, y)}. Rows beyond a bound are censored or not in the data: "
                     "leave them out, or correct their bounds."
                 )

@@ -140,6 +140,17 @@ class WrapperFamily(Family):
                 f"is driven to 0, and its weights without end. Take {self.base.name} alone."
             )
 
+    def check_beside(
+        self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"
+    ) -> None:
+        of_base = {name: part for name, part in constants.items() if not self._is_own(name)}
+        self.base.check_beside(y, of_base, column)
+
+    def with_default_constants(
+        self, constants: Mapping[str, Tensor], y: Tensor
+    ) -> Mapping[str, Tensor]:
+        return self.base.with_default_constants(constants, y)
+
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return self.base.initial_estimate(y)
 

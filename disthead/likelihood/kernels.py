@@ -47,6 +47,8 @@ _MOST_PARAMETERS = 4
 
 def formula_name(formula: Formula) -> str | None:
     """What C calls the formula of a family of this package; None for somebody else's."""
+    if formula.distribution_class is None:  # a family without one
+        return None
     function = getattr(formula.log_prob_and_grad, "__func__", formula.log_prob_and_grad)
     home, _, _ = getattr(function, "__module__", "").rpartition(".")
     name, _, method = getattr(function, "__qualname__", "").rpartition(".")

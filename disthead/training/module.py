@@ -492,11 +492,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         assert self.head is not None
         assert self.columns is not None
         assert table.y is not None
-        self.head.family.check_target(
-            table.y, "column " + ", ".join(map(repr, self.columns["target"]))
-        )
+        target = "column " + ", ".join(map(repr, self.columns["target"]))
+        self.head.family.check_target(table.y, target)
         self.check_known(table)
-        self.head.family.check_beside(table.y, table.known)
+        self.head.family.check_beside(table.y, table.known, target)
 
     def check_known(self, table: Encoded) -> None:
         """Refuse rows with invalid row constants, such as an exposure of zero.
