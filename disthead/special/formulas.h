@@ -267,6 +267,205 @@ INLINE float Poisson_with_constants_float(float y, float y_low, float rate, floa
     return v38 - 0.9189385332046727f;
 }
 
+INLINE float AsymmetricLaplace_float(float y, float y_low, float loc, float scale, float log_scale,
+    float asymmetry, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float one_by_scale = 1 / scale;
+    const float v2 = (y - loc + y_low) * one_by_scale;
+    const float v3 = fabsf(asymmetry);
+    const float v5 = EXP(-v3);
+    const float v7 = 1 / (v5 + 1);
+    const float v8 = v5 * v7;
+    const int v9 = asymmetry < 0;
+    const float v10 = (v9 ? v8 : v7);
+    const float v11 = (v9 ? v7 : v8);
+    const int v12 = v2 < 0;
+    const float v13 = -v11;
+    const int v14 = 0 < v2;
+    const float v16 = (v10 - v11) * 0.5f;
+    const float v17 = (v14 ? v10 : v16);
+    const float v18 = (v12 ? v13 : v17);
+    const float v19 = v2 * v18;
+    slopes[0] = v18 * one_by_scale;
+    slopes[1] = v19 - 1;
+    slopes[2] = v11 - v10 - v2 * v10 * v11;
+    return -v19 - log_scale - v3 - LOG1P(v5) * 2;
+}
+
+INLINE float Cauchy_float(float y, float y_low, float loc, float scale, float log_scale, float
+    *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float one_by_scale = 1 / scale;
+    const float v2 = (y - loc + y_low) * one_by_scale;
+    const float v3 = v2 * v2;
+    const float v6 = 1 / (v3 + 1) * 2;
+    slopes[0] = v6 * v2 * one_by_scale;
+    slopes[1] = v3 * v6 - 1;
+    return (-1.1447298858494002f) - log_scale - LOG1P(v3);
+}
+
+INLINE float GeneralizedGamma_float(float y, float y_low, float scale, float concentration, float
+    log_concentration, float power, float log_power, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v3 = power * LOG(y / scale);
+    const float v4 = EXP(v3);
+    const float v5 = concentration + 0.5f;
+    const float v6 = LOG(v5);
+    const float v8 = v3 - v6;
+    const float v12 = log_power + log_concentration + concentration * v8 + (v5 - v4);
+    const float v14 = concentration * (-0.059857205921064145f) - 0.11938844095410837f;
+    const float v19 = (concentration * 1.4365711803780448f + 3.5837345187043734f) * concentration;
+    const float v23 = (v14 * concentration - 0.07236494292470008f) / ((v19 + 3.2518377950942923f) *
+        concentration + 1);
+    const float v34 = (concentration * 2.3854313977361117f + 5.110746590596114f) * concentration;
+    const float v38 = (concentration * 0.09906583664163492f + 0.11593151565841245f) / ((v34 +
+        3.917450204729086f) * concentration + 1);
+    slopes[0] = power * (v4 - concentration);
+    slopes[1] = concentration * (v8 - v38) + 1;
+    slopes[2] = v3 * (concentration - v4) + 1;
+    return v12 - v23 - (LOG(y) + v6 * 0.5f + 0.9189385332046727f);
+}
+
+INLINE float GeneralizedNormal_float(float y, float y_low, float loc, float scale, float log_scale,
+    float shape, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v2 = (y - loc + y_low) / scale;
+    const float v3 = 1 / shape;
+    const float v4 = fabsf(v2);
+    const int v5 = v4 == 0;
+    const float v6 = (v5 ? 1 : v4);
+    const float v8 = shape * LOG(v6);
+    const float v9 = EXP(v8);
+    const float v10 = (v5 ? 0 : v9);
+    const float v11 = v3 + 0.5f;
+    const float v12 = LOG(v11);
+    const float v19 = (v3 * (-0.059857205921064145f) - 0.11938844095410837f) * v3 -
+        0.07236494292470008f;
+    const float v23 = (v3 * 1.4365711803780448f + 3.5837345187043734f) * v3 + 3.2518377950942923f;
+    const float v30 = -v10 - log_scale - 1.612085713764618f - (v19 / (v23 * v3 + 1) + v11 * (v12 -
+        1));
+    const float v31 = shape * v10;
+    const float v37 = (v3 * 2.3854313977361117f + 5.110746590596114f) * v3 + 3.917450204729086f;
+    const float v40 = (v3 * 0.09906583664163492f + 0.11593151565841245f) / (v37 * v3 + 1);
+    slopes[0] = v31 * sign__float(v2) / (v6 * scale);
+    slopes[1] = v31 - 1;
+    slopes[2] = v3 * (v40 + v12) - v10 * v8;
+    return v30;
+}
+
+INLINE float Geometric_float(float y, float y_low, float logits, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = fabsf(logits);
+    const float v3 = EXP(-v1);
+    const float v5 = 1 / (v3 + 1);
+    const int v6 = logits < 0;
+    const float v7 = v3 * v5;
+    const float v12 = LOG1P(v3);
+    const float v18 = y * ((logits + v1) * (-0.5f) - v12) + ((logits - v1) * 0.5f - v12);
+    slopes[0] = (v6 ? v5 : v7) - y * (v6 ? v7 : v5);
+    return v18;
+}
+
+INLINE float Gumbel_float(float y, float y_low, float loc, float scale, float log_scale, float
+    *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float one_by_scale = 1 / scale;
+    const float v2 = (y - loc + y_low) * one_by_scale;
+    const float v3 = -v2;
+    const float v4 = EXP(v3);
+    const float v5 = 1 - v4;
+    slopes[0] = v5 * one_by_scale;
+    slopes[1] = v2 * v5 - 1;
+    return v3 - v4 - log_scale;
+}
+
+INLINE float HalfNormal_float(float y, float y_low, float scale, float log_scale, float *slopes,
+    uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = y / scale;
+    const float v2 = v1 * v1;
+    slopes[0] = v2 - 1;
+    return (-0.2257913526447274f) - log_scale - v2 * 0.5f;
+}
+
+INLINE float HyperbolicSecant_float(float y, float y_low, float loc, float scale, float log_scale,
+    float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float one_by_scale = 1 / scale;
+    const float v2 = (y - loc + y_low) * one_by_scale;
+    const float v3 = fabsf(v2);
+    const float v5 = EXP(v3 * (-2));
+    const float v10 = sign__float(v2) * (1 - v5) / (v5 + 1);
+    slopes[0] = v10 * one_by_scale;
+    slopes[1] = v2 * v10 - 1;
+    return (-0.4515827052894548f) - v3 - LOG1P(v5) - log_scale;
+}
+
+INLINE float InverseGamma_float(float y, float y_low, float concentration, float log_concentration,
+    float rate, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = 1 / y;
+    const float v2 = rate * v1;
+    const float v3 = concentration + 0.5f;
+    const float v5 = LOG(v2 / v3);
+    const float v11 = concentration * (-0.059857205921064145f) - 0.11938844095410837f;
+    const float v16 = (concentration * 1.4365711803780448f + 3.5837345187043734f) * concentration;
+    const float v20 = (v11 * concentration - 0.07236494292470008f) / ((v16 + 3.2518377950942923f) *
+        concentration + 1);
+    const float v27 = log_concentration + concentration * v5 + (v3 - v2) - v20 - (LOG(v1) + LOG(v3)
+        * 0.5f + 0.9189385332046727f);
+    const float v32 = (concentration * 2.3854313977361117f + 5.110746590596114f) * concentration;
+    const float v36 = (concentration * 0.09906583664163492f + 0.11593151565841245f) / ((v32 +
+        3.917450204729086f) * concentration + 1);
+    slopes[0] = concentration * (v5 - v36) + 1;
+    slopes[1] = concentration - v2;
+    return v27 - LOG(y) * 2;
+}
+
+INLINE float InverseGaussian_float(float y, float y_low, float loc, float concentration, float
+    log_concentration, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = (y - loc + y_low);
+    const float one_by_loc = 1 / loc;
+    const float v4 = concentration * (v1 * one_by_loc) * one_by_loc;
+    const float v6 = v4 * v1 / y;
+    const float v12 = (log_concentration - v6) * 0.5f - 0.9189385332046727f - LOG(y) * 1.5f;
+    slopes[0] = v4;
+    slopes[1] = 0.5f - v6 * 0.5f;
+    return v12;
+}
+
+INLINE float JohnsonSU_float(float y, float y_low, float loc, float scale, float log_scale, float
+    skewness, float tailweight, float log_tailweight, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float one_by_scale = 1 / scale;
+    const float v2 = (y - loc + y_low) * one_by_scale;
+    const float v3 = v2 * v2;
+    const float v5 = v3 + 1;
+    const float v6 = sqrtf(v5);
+    const float v12 = sign__float(v2) * LOG1P(fabsf(v2) + v3 / (v6 + 1));
+    const float v14 = skewness + tailweight * v12;
+    const float v20 = log_tailweight - 0.9189385332046727f - v14 * 0.5f * v14 - LOG(v6);
+    const float v25 = v2 / v5 + tailweight * v14 / v6;
+    slopes[0] = v25 * one_by_scale;
+    slopes[1] = v2 * v25 - 1;
+    slopes[2] = -v14;
+    slopes[3] = 1 - v14 * tailweight * v12;
+    return v20 - log_scale;
+}
+
+INLINE float LogLogistic_float(float y, float y_low, float scale, float concentration, float
+    log_concentration, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v3 = concentration * LOG(y / scale);
+    const float v4 = fabsf(v3);
+    const float v6 = EXP(-v4);
+    const float v11 = sign__float(v3) * (1 - v6) / (v6 + 1);
+    slopes[0] = concentration * v11;
+    slopes[1] = 1 - v3 * v11;
+    return log_concentration - LOG(y) - v4 - LOG1P(v6) * 2;
+}
+
 INLINE float LogNormal_float(float y, float y_low, float loc, float scale, float log_scale, float
     *slopes, uint32_t *beyond) {
     (void)beyond; (void)y; (void)y_low;
@@ -277,6 +476,20 @@ INLINE float LogNormal_float(float y, float y_low, float loc, float scale, float
     slopes[0] = v5 * one_by_scale;
     slopes[1] = v6 - 1;
     return (-0.9189385332046727f) - (float)v2 - log_scale - v6 * 0.5f;
+}
+
+INLINE float MeanLogNormal_float(float y, float y_low, float log_mean, float scale, float log_scale,
+    float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = scale * scale;
+    const double v5 = log__double(((double)y + y_low));
+    const float one_by_scale = 1 / scale;
+    const float v8 = (float)(v5 - (log_mean - v1 * 0.5f)) * one_by_scale;
+    const float v9 = v8 * v8;
+    const float v15 = v8 * one_by_scale;
+    slopes[0] = v15;
+    slopes[1] = v9 - 1 - v1 * v15;
+    return (-0.9189385332046727f) - (float)v5 - log_scale - v9 * 0.5f;
 }
 
 INLINE float Logistic_float(float y, float y_low, float loc, float scale, float log_scale, float
@@ -290,6 +503,21 @@ INLINE float Logistic_float(float y, float y_low, float loc, float scale, float 
     slopes[0] = v10 * one_by_scale;
     slopes[1] = v2 * v10 - 1;
     return v4 - LOG1P(v5) * 2 - log_scale;
+}
+
+INLINE float LogitNormal_float(float y, float y_low, float loc, float scale, float log_scale, float
+    *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const double v1 = ((double)y + y_low);
+    const double v2 = log__double(v1);
+    const double v4 = log1p__double(-v1);
+    const float one_by_scale = 1 / scale;
+    const float v8 = (float)(v2 - v4 - loc) * one_by_scale;
+    const float v9 = v8 * v8;
+    const float v15 = (-0.9189385332046727f) - (float)(v2 + v4) - log_scale - v9 * 0.5f;
+    slopes[0] = v8 * one_by_scale;
+    slopes[1] = v9 - 1;
+    return v15;
 }
 
 INLINE float NegativeBinomial_float(float y, float y_low, float total_count, float log_total_count,
@@ -461,6 +689,16 @@ INLINE float MeanNegativeBinomial_with_constants_float(float y, float y_low, flo
     return v65 + log_total_count + (v101 - 0.9189385332046727f);
 }
 
+INLINE float Pareto_float(float y, float y_low, float scale, float alpha, float log_alpha, float
+    *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = LOG(y);
+    const float v4 = alpha * LOG(y / scale);
+    slopes[0] = alpha + v1 * 0;
+    slopes[1] = 1 - v4;
+    return log_alpha - v4 - v1;
+}
+
 INLINE float Weibull_float(float y, float y_low, float scale, float concentration, float
     log_concentration, float *slopes, uint32_t *beyond) {
     (void)beyond; (void)y; (void)y_low;
@@ -487,14 +725,39 @@ INLINE float Weibull_float(float y, float y_low, float scale, float concentratio
     X(Bernoulli, POSITIVES, 1, 1, 0, (one[0].value), IDENTITY) \
     X(Poisson, COUNTS, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
     X(Poisson_with_constants, COUNTS, 2, 2, 0, (one[0].value, one[1].value), SOFTPLUS, IDENTITY) \
+    X(AsymmetricLaplace, REALS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), \
+        IDENTITY, SOFTPLUS, IDENTITY) \
+    X(Cauchy, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(GeneralizedGamma, POSITIVES, 3, 3, 6, (one[0].value, one[1].value, one[1].log, one[2].value, \
+        one[2].log), SOFTPLUS, SOFTPLUS, SOFTPLUS) \
+    X(GeneralizedNormal, REALS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), \
+        IDENTITY, SOFTPLUS, SOFTPLUS) \
+    X(Geometric, COUNTS, 1, 1, 0, (one[0].value), IDENTITY) \
+    X(Gumbel, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(HalfNormal, POSITIVES, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
+    X(HyperbolicSecant, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, \
+        SOFTPLUS) \
+    X(InverseGamma, POSITIVES, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
+        SOFTPLUS) \
+    X(InverseGaussian, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
+    X(JohnsonSU, REALS, 4, 4, 10, (one[0].value, one[1].value, one[1].log, one[2].value, \
+        one[3].value, one[3].log), IDENTITY, SOFTPLUS, IDENTITY, SOFTPLUS) \
+    X(LogLogistic, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(LogNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(MeanLogNormal, POSITIVES, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(Logistic, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(LogitNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, \
+        SOFTPLUS) \
     X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
         IDENTITY) \
     X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
         SOFTPLUS) \
     X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
         one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
+    X(Pareto, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
     X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
 
 #else
@@ -842,6 +1105,231 @@ INLINE double Poisson_with_constants_double(double y, double rate, double exposu
     return v63;
 }
 
+INLINE double AsymmetricLaplace_double(double y, double loc, double scale, double log_scale, double
+    asymmetry, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double one_by_scale = 1 / scale;
+    const double v2 = (y - loc) * one_by_scale;
+    const double v3 = fabs(asymmetry);
+    const double v5 = EXP(-v3);
+    const double v7 = 1 / (v5 + 1);
+    const double v8 = v5 * v7;
+    const int v9 = asymmetry < 0;
+    const double v10 = (v9 ? v8 : v7);
+    const double v11 = (v9 ? v7 : v8);
+    const int v12 = v2 < 0;
+    const double v13 = -v11;
+    const int v14 = 0 < v2;
+    const double v16 = (v10 - v11) * 0.5;
+    const double v17 = (v14 ? v10 : v16);
+    const double v18 = (v12 ? v13 : v17);
+    const double v19 = v2 * v18;
+    slopes[0] = v18 * one_by_scale;
+    slopes[1] = v19 - 1;
+    slopes[2] = v11 - v10 - v2 * v10 * v11;
+    return -v19 - log_scale - v3 - LOG1P(v5) * 2;
+}
+
+INLINE double Cauchy_double(double y, double loc, double scale, double log_scale, double *slopes,
+    uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double one_by_scale = 1 / scale;
+    const double v2 = (y - loc) * one_by_scale;
+    const double v3 = v2 * v2;
+    const double v6 = 1 / (v3 + 1) * 2;
+    slopes[0] = v6 * v2 * one_by_scale;
+    slopes[1] = v3 * v6 - 1;
+    return (-1.1447298858494002) - log_scale - LOG1P(v3);
+}
+
+INLINE double GeneralizedGamma_double(double y, double scale, double concentration, double
+    log_concentration, double power, double log_power, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v3 = power * LOG(y / scale);
+    const double v4 = EXP(v3);
+    const double v5 = concentration + 0.5;
+    const double v6 = LOG(v5);
+    const double v8 = v3 - v6;
+    const double v12 = log_power + log_concentration + concentration * v8 + (v5 - v4);
+    const double v14 = concentration * (-0.027601227229881346) - 0.15759380974629195;
+    const double v18 = (v14 * concentration - 0.3853224978373486) * concentration -
+        0.4837483801380896;
+    const double v22 = (v18 * concentration - 0.3031839559915322) * concentration -
+        0.07236494292470008;
+    const double v25 = (concentration * 0.6624294528587534 + 4.1134662162301625) * concentration;
+    const double v28 = (v25 + 11.17750588192358) * concentration + 16.43516145072218;
+    const double v32 = (v28 * concentration + 13.510064718345744) * concentration +
+        5.791692146986994;
+    const double v41 = v12 - v22 / (v32 * concentration + 1) - (LOG(y) + v6 * 0.5 +
+        0.9189385332046727);
+    const double v44 = (concentration * 0.07449541448507938 + 0.32113590747378706) * concentration;
+    const double v47 = (v44 + 0.5695009358337707) * concentration + 0.45215565872312896;
+    const double v52 = (concentration * 1.787891861130509 + 9.495090659914014) * concentration;
+    const double v55 = (v52 + 22.135891635232223) * concentration + 27.790237351005867;
+    const double v59 = (v55 * concentration + 19.354983842902307) * concentration +
+        6.962917617035035;
+    const double v62 = (v47 * concentration + 0.11593151565841245) / (v59 * concentration + 1);
+    slopes[0] = power * (v4 - concentration);
+    slopes[1] = concentration * (v8 - v62) + 1;
+    slopes[2] = v3 * (concentration - v4) + 1;
+    return v41;
+}
+
+INLINE double GeneralizedNormal_double(double y, double loc, double scale, double log_scale, double
+    shape, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v2 = (y - loc) / scale;
+    const double v3 = 1 / shape;
+    const double v4 = fabs(v2);
+    const int v5 = v4 == 0;
+    const double v6 = (v5 ? 1 : v4);
+    const double v8 = shape * LOG(v6);
+    const double v9 = EXP(v8);
+    const double v10 = (v5 ? 0 : v9);
+    const double v11 = v3 + 0.5;
+    const double v12 = LOG(v11);
+    const double v19 = (v3 * (-0.027601227229881346) - 0.15759380974629195) * v3 -
+        0.3853224978373486;
+    const double v24 = ((v19 * v3 - 0.4837483801380896) * v3 - 0.3031839559915322) * v3;
+    const double v29 = (v3 * 0.6624294528587534 + 4.1134662162301625) * v3 + 11.17750588192358;
+    const double v34 = ((v29 * v3 + 16.43516145072218) * v3 + 13.510064718345744) * v3;
+    const double v38 = (v24 - 0.07236494292470008) / ((v34 + 5.791692146986994) * v3 + 1);
+    const double v42 = -v10 - log_scale - 1.612085713764618 - (v38 + v11 * (v12 - 1));
+    const double v43 = shape * v10;
+    const double v47 = (v3 * 0.07449541448507938 + 0.32113590747378706) * v3 + 0.5695009358337707;
+    const double v55 = (v3 * 1.787891861130509 + 9.495090659914014) * v3 + 22.135891635232223;
+    const double v60 = ((v55 * v3 + 27.790237351005867) * v3 + 19.354983842902307) * v3;
+    const double v64 = ((v47 * v3 + 0.45215565872312896) * v3 + 0.11593151565841245) / ((v60 +
+        6.962917617035035) * v3 + 1);
+    slopes[0] = v43 * sign__double(v2) / (v6 * scale);
+    slopes[1] = v43 - 1;
+    slopes[2] = v3 * (v64 + v12) - v10 * v8;
+    return v42;
+}
+
+INLINE double Geometric_double(double y, double logits, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v2 = minimum__double(maximum__double(logits, -1e+300), 1e+300);
+    const double v3 = fabs(v2);
+    const double v5 = EXP(-v3);
+    const double v7 = 1 / (v5 + 1);
+    const int v8 = v2 < 0;
+    const double v9 = v5 * v7;
+    const double v14 = LOG1P(v5);
+    slopes[0] = (v8 ? v7 : v9) - y * (v8 ? v9 : v7);
+    return y * ((v2 + v3) * (-0.5) - v14) + ((v2 - v3) * 0.5 - v14);
+}
+
+INLINE double Gumbel_double(double y, double loc, double scale, double log_scale, double *slopes,
+    uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double one_by_scale = 1 / scale;
+    const double v2 = (y - loc) * one_by_scale;
+    const double v3 = -v2;
+    const double v4 = EXP(v3);
+    const double v5 = 1 - v4;
+    slopes[0] = v5 * one_by_scale;
+    slopes[1] = v2 * v5 - 1;
+    return v3 - v4 - log_scale;
+}
+
+INLINE double HalfNormal_double(double y, double scale, double log_scale, double *slopes, uint64_t
+    *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = y / scale;
+    const double v2 = v1 * v1;
+    slopes[0] = v2 - 1;
+    return (-0.2257913526447274) - log_scale - v2 * 0.5;
+}
+
+INLINE double HyperbolicSecant_double(double y, double loc, double scale, double log_scale, double
+    *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double one_by_scale = 1 / scale;
+    const double v2 = (y - loc) * one_by_scale;
+    const double v3 = fabs(v2);
+    const double v5 = EXP(v3 * (-2));
+    const double v10 = sign__double(v2) * (1 - v5) / (v5 + 1);
+    slopes[0] = v10 * one_by_scale;
+    slopes[1] = v2 * v10 - 1;
+    return (-0.4515827052894548) - v3 - LOG1P(v5) - log_scale;
+}
+
+INLINE double InverseGamma_double(double y, double concentration, double log_concentration, double
+    rate, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = 1 / y;
+    const double v2 = rate * v1;
+    const double v3 = concentration + 0.5;
+    const double v5 = LOG(v2 / v3);
+    const double v11 = concentration * (-0.027601227229881346) - 0.15759380974629195;
+    const double v15 = (v11 * concentration - 0.3853224978373486) * concentration -
+        0.4837483801380896;
+    const double v19 = (v15 * concentration - 0.3031839559915322) * concentration -
+        0.07236494292470008;
+    const double v22 = (concentration * 0.6624294528587534 + 4.1134662162301625) * concentration;
+    const double v25 = (v22 + 11.17750588192358) * concentration + 16.43516145072218;
+    const double v29 = (v25 * concentration + 13.510064718345744) * concentration +
+        5.791692146986994;
+    const double v33 = log_concentration + concentration * v5 + (v3 - v2) - v19 / (v29 *
+        concentration + 1);
+    const double v42 = (concentration * 0.07449541448507938 + 0.32113590747378706) * concentration;
+    const double v45 = (v42 + 0.5695009358337707) * concentration + 0.45215565872312896;
+    const double v50 = (concentration * 1.787891861130509 + 9.495090659914014) * concentration;
+    const double v53 = (v50 + 22.135891635232223) * concentration + 27.790237351005867;
+    const double v57 = (v53 * concentration + 19.354983842902307) * concentration +
+        6.962917617035035;
+    const double v60 = (v45 * concentration + 0.11593151565841245) / (v57 * concentration + 1);
+    const double v67 = v33 - (LOG(v1) + LOG(v3) * 0.5 + 0.9189385332046727) - LOG(y) * 2;
+    slopes[0] = concentration * (v5 - v60) + 1;
+    slopes[1] = concentration - v2;
+    return v67;
+}
+
+INLINE double InverseGaussian_double(double y, double loc, double concentration, double
+    log_concentration, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = y - loc;
+    const double one_by_loc = 1 / loc;
+    const double v4 = concentration * (v1 * one_by_loc) * one_by_loc;
+    const double v6 = v4 * v1 / y;
+    const double v12 = (log_concentration - v6) * 0.5 - 0.9189385332046727 - LOG(y) * 1.5;
+    slopes[0] = v4;
+    slopes[1] = 0.5 - v6 * 0.5;
+    return v12;
+}
+
+INLINE double JohnsonSU_double(double y, double loc, double scale, double log_scale, double
+    skewness, double tailweight, double log_tailweight, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double one_by_scale = 1 / scale;
+    const double v2 = (y - loc) * one_by_scale;
+    const double v3 = v2 * v2;
+    const double v5 = v3 + 1;
+    const double v6 = sqrt(v5);
+    const double v12 = sign__double(v2) * LOG1P(fabs(v2) + v3 / (v6 + 1));
+    const double v14 = skewness + tailweight * v12;
+    const double v20 = log_tailweight - 0.9189385332046727 - v14 * 0.5 * v14 - LOG(v6);
+    const double v25 = v2 / v5 + tailweight * v14 / v6;
+    slopes[0] = v25 * one_by_scale;
+    slopes[1] = v2 * v25 - 1;
+    slopes[2] = -v14;
+    slopes[3] = 1 - v14 * tailweight * v12;
+    return v20 - log_scale;
+}
+
+INLINE double LogLogistic_double(double y, double scale, double concentration, double
+    log_concentration, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v3 = concentration * LOG(y / scale);
+    const double v4 = fabs(v3);
+    const double v6 = EXP(-v4);
+    const double v11 = sign__double(v3) * (1 - v6) / (v6 + 1);
+    slopes[0] = concentration * v11;
+    slopes[1] = 1 - v3 * v11;
+    return log_concentration - LOG(y) - v4 - LOG1P(v6) * 2;
+}
+
 INLINE double LogNormal_double(double y, double loc, double scale, double log_scale, double *slopes,
     uint64_t *beyond) {
     (void)beyond; (void)y;
@@ -852,6 +1340,20 @@ INLINE double LogNormal_double(double y, double loc, double scale, double log_sc
     slopes[0] = v3 * one_by_scale;
     slopes[1] = v4 - 1;
     return (-0.9189385332046727) - v1 - log_scale - v4 * 0.5;
+}
+
+INLINE double MeanLogNormal_double(double y, double log_mean, double scale, double log_scale, double
+    *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = scale * scale;
+    const double v4 = LOG(y);
+    const double one_by_scale = 1 / scale;
+    const double v6 = (v4 - (log_mean - v1 * 0.5)) * one_by_scale;
+    const double v7 = v6 * v6;
+    const double v12 = v6 * one_by_scale;
+    slopes[0] = v12;
+    slopes[1] = v7 - 1 - v1 * v12;
+    return (-0.9189385332046727) - v4 - log_scale - v7 * 0.5;
 }
 
 INLINE double Logistic_double(double y, double loc, double scale, double log_scale, double *slopes,
@@ -865,6 +1367,19 @@ INLINE double Logistic_double(double y, double loc, double scale, double log_sca
     slopes[0] = v10 * one_by_scale;
     slopes[1] = v2 * v10 - 1;
     return v4 - LOG1P(v5) * 2 - log_scale;
+}
+
+INLINE double LogitNormal_double(double y, double loc, double scale, double log_scale, double
+    *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = LOG(y);
+    const double v3 = LOG1P(-y);
+    const double one_by_scale = 1 / scale;
+    const double v6 = (v1 - v3 - loc) * one_by_scale;
+    const double v7 = v6 * v6;
+    slopes[0] = v6 * one_by_scale;
+    slopes[1] = v7 - 1;
+    return (-0.9189385332046727) - (v1 + v3) - log_scale - v7 * 0.5;
 }
 
 INLINE double NegativeBinomial_double(double y, double total_count, double log_total_count, double
@@ -1109,6 +1624,16 @@ INLINE double MeanNegativeBinomial_with_constants_double(double y, double mean, 
     return v89 + log_total_count + v162;
 }
 
+INLINE double Pareto_double(double y, double scale, double alpha, double log_alpha, double *slopes,
+    uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = LOG(y);
+    const double v4 = alpha * LOG(y / scale);
+    slopes[0] = alpha + v1 * 0;
+    slopes[1] = 1 - v4;
+    return log_alpha - v4 - v1;
+}
+
 INLINE double Weibull_double(double y, double scale, double concentration, double log_concentration,
     double *slopes, uint64_t *beyond) {
     (void)beyond; (void)y;
@@ -1135,14 +1660,39 @@ INLINE double Weibull_double(double y, double scale, double concentration, doubl
     X(Bernoulli, POSITIVES, 1, 1, 0, (one[0].value), IDENTITY) \
     X(Poisson, COUNTS, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
     X(Poisson_with_constants, COUNTS, 2, 2, 0, (one[0].value, one[1].value), SOFTPLUS, IDENTITY) \
+    X(AsymmetricLaplace, REALS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), \
+        IDENTITY, SOFTPLUS, IDENTITY) \
+    X(Cauchy, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(GeneralizedGamma, POSITIVES, 3, 3, 6, (one[0].value, one[1].value, one[1].log, one[2].value, \
+        one[2].log), SOFTPLUS, SOFTPLUS, SOFTPLUS) \
+    X(GeneralizedNormal, REALS, 3, 3, 2, (one[0].value, one[1].value, one[1].log, one[2].value), \
+        IDENTITY, SOFTPLUS, SOFTPLUS) \
+    X(Geometric, COUNTS, 1, 1, 0, (one[0].value), IDENTITY) \
+    X(Gumbel, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(HalfNormal, POSITIVES, 1, 1, 1, (one[0].value, one[0].log), SOFTPLUS) \
+    X(HyperbolicSecant, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, \
+        SOFTPLUS) \
+    X(InverseGamma, POSITIVES, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
+        SOFTPLUS) \
+    X(InverseGaussian, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
+    X(JohnsonSU, REALS, 4, 4, 10, (one[0].value, one[1].value, one[1].log, one[2].value, \
+        one[3].value, one[3].log), IDENTITY, SOFTPLUS, IDENTITY, SOFTPLUS) \
+    X(LogLogistic, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(LogNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(MeanLogNormal, POSITIVES, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
+        SOFTPLUS) \
     X(Logistic, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
+    X(LogitNormal, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, \
+        SOFTPLUS) \
     X(NegativeBinomial, COUNTS, 2, 2, 1, (one[0].value, one[0].log, one[1].value), SOFTPLUS, \
         IDENTITY) \
     X(MeanNegativeBinomial, COUNTS, 2, 2, 3, (one[0].log, one[1].value, one[1].log), SOFTPLUS, \
         SOFTPLUS) \
     X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
         one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
+    X(Pareto, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
     X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
 
 #endif
