@@ -1358,7 +1358,6 @@ COUNTS = [
         "generalized_poisson",
         "generalized_poisson",
         [2.5, 1.2],
-        {"min_dispersion": 1.0},
         kind="count",
         outside=[-1.0, 0.5],
         links="mean softplus, dispersion softplus",
@@ -1372,7 +1371,13 @@ COUNTS = [
             limits=(0, math.inf),
         ),
     ),
-    Case("generalized_poisson under-dispersed", "generalized_poisson", [2.5, -1.0], kind="count"),
+    Case(
+        "generalized_poisson under-dispersed",
+        "generalized_poisson",
+        [2.5, -1.0],
+        {"min_dispersion": 0.25},
+        kind="count",
+    ),
     Case(
         "conway_maxwell_poisson",
         "conway_maxwell_poisson",

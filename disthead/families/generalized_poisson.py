@@ -149,8 +149,8 @@ class GeneralizedPoissonFamily(Family):
     1 / (1 - lambda)^2, shape (...,); y = 0, 1, 2, ...
 
     Args:
-        min_dispersion: the least dispersion that a layer gives, at least 1/4. With 1 no count is
-            impossible, so that every loss is finite in training.
+        min_dispersion: the least dispersion that a layer gives, at least 1/4. With 1, that of a
+            Poisson distribution, no count is impossible, so that every loss is finite in training.
     """
 
     name = "generalized_poisson"
@@ -172,12 +172,12 @@ class GeneralizedPoissonFamily(Family):
         "with such a target has no finite loss."
     )
     remedy = (
-        "min_dispersion=1 where the loss becomes infinite in training; conway_maxwell_poisson for "
-        "less scatter, whose counts have no such end; negative_binomial for a variance that grows "
-        "with the square of the mean."
+        "conway_maxwell_poisson for less scatter than a Poisson distribution has, or min_dispersion "
+        "below 1, where counts have an end; negative_binomial for a variance that grows with the "
+        "square of the mean."
     )
 
-    def __init__(self, min_dispersion: float = _LEAST_DISPERSION):
+    def __init__(self, min_dispersion: float = 1.0):
         self.min_dispersion = as_number(
             min_dispersion, "min_dispersion", "at least 1/4", lambda x: x >= _LEAST_DISPERSION
         )
