@@ -902,8 +902,8 @@ CONTINUOUS = [
         "generalized_normal",
         "generalized_normal",
         [0.3, -0.4, 0.9],
-        links="loc identity, scale softplus, shape softplus",
-        scipy=lambda loc, scale, shape: st.gennorm(shape, loc, scale),
+        links="loc identity, scale softplus, power softplus",
+        scipy=lambda loc, scale, power: st.gennorm(power, loc, scale),
         truth=Truth(
             (identity, softplus, softplus),
             (LOCATIONS, SPREADS, (-10.0, -1.0, 0.5, 5.0, 50.0)),
@@ -921,7 +921,7 @@ CONTINUOUS = [
         "skew_normal",
         "skew_normal",
         [0.3, -0.4, 1.5],
-        scipy=lambda loc, scale, shape: st.skewnorm(shape, loc, scale),
+        scipy=lambda loc, scale, slant: st.skewnorm(slant, loc, scale),
         truth=Truth(
             (identity, softplus, identity),
             (LOCATIONS, SPREADS, (-50.0, -1.0, 0.0, 0.7, 5.0)),
@@ -934,7 +934,7 @@ CONTINUOUS = [
         "skew_t",
         "skew_t",
         [0.3, -0.4, 1.5, 3.0],
-        links="loc identity, scale softplus, shape identity, df softplus",
+        links="loc identity, scale softplus, slant identity, df softplus",
         heavy_tailed=True,
         truth=Truth(
             (identity, softplus, identity, lambda x: 2 + softplus(x)),

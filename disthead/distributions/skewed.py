@@ -20,13 +20,13 @@ _SHORT_STEP = 1e-8
 
 
 class Skewed(LocationScale):
-    """The distribution of X given U < shape V, for two variables U and V of which X is made.
+    """The distribution of X given U < slant V, for two variables U and V of which X is made.
 
-    The distribution of |X| is the same for every shape. Subclasses store `shape`, the slant, and
-    define both tails of the standard distribution, samples of it, and quantiles of X for shape 0.
+    The distribution of |X| is the same for every slant. Subclasses store `slant` and
+    define both tails of the standard distribution, samples of it, and quantiles of X for slant 0.
     """
 
-    shape: Tensor  # type: ignore[assignment]  # in place of Pyro's method of that name
+    slant: Tensor
 
     @abstractmethod
     def _tails(self, z: Tensor) -> tuple[Tensor, ...]:
@@ -34,7 +34,7 @@ class Skewed(LocationScale):
 
     @abstractmethod
     def _symmetric_quantile(self, below: Tensor, above: Tensor) -> Tensor:
-        """The quantile with these tails, for shape 0."""
+        """The quantile with these tails, for slant 0."""
 
     @abstractmethod
     def _standard_sample(self, shape: Size, generator: torch.Generator | None) -> Tensor:
@@ -58,11 +58,11 @@ class Skewed(LocationScale):
         standard = self._of_unit()
         with torch.no_grad():
             # Skewed upwards, Z lies between X and |X|.
-            upwards = self.shape >= 0
+            upwards = self.slant >= 0
             low, high = torch.where(upwards, below, above), torch.where(upwards, above, below)
             inner = self._symmetric_quantile(low, high)
             outer = self._symmetric_quantile(0.5 + 0.5 * low, 0.5 * high)
-            start = torch.where(low < high, inner * torch.rsqrt(1 + self.shape.square()), outer)
+            start = torch.where(low < high, inner * torch.rsqrt(1 + self.slant.square()), outer)
             inner, outer, start = (torch.where(upwards, one, -one) for one in (inner, outer, start))
             slack = 1e-12 * (1 + torch.maximum(inner.abs(), outer.abs()))
             lower, upper = torch.minimum(inner, outer) - slack, torch.maximum(inner, outer) + slack
@@ -79,8 +79,8 @@ class Skewed(LocationScale):
 
     @property
     def _delta(self) -> Tensor:
-        """The correlation of X with V - U / shape, shape / sqrt(1 + shape^2)."""
-        return self.shape / torch.sqrt(1 + self.shape.square())
+        """The correlation of X with V - U / slant, slant / sqrt(1 + slant^2)."""
+        return self.slant / torch.sqrt(1 + self.slant.square())
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         """Samples with gradients by implicit reparametrisation (Figurnov et al. 2018)."""
@@ -131,17 +131,17 @@ def _root(
     return root
 
 
-def skew_normal_sample(shape: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Samples of the standard distribution: (shape |U| + V) / sqrt(1 + shape^2), both normal."""
+def skew_normal_sample(slant: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Samples of the standard distribution: (slant |U| + V) / sqrt(1 + slant^2), both normal."""
     first, second = (
-        torch.randn(shape.shape, generator=generator, dtype=shape.dtype, device=shape.device)
+        torch.randn(slant.shape, generator=generator, dtype=slant.dtype, device=slant.device)
         for _ in range(2)
     )
-    return (shape * first.abs() + second) / torch.sqrt(1 + shape.square())
+    return (slant * first.abs() + second) / torch.sqrt(1 + slant.square())
 
 
 def moment_estimate(y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """loc, scale and shape by three moments, with a skewness inside of what is possible.
+    """loc, scale and slant by three moments, with a skewness inside of what is possible.
 
     Args:
         y: targets, shape (N, ...).

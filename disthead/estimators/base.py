@@ -67,6 +67,11 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         self.verbose = verbose
         self.objective = objective
 
+    @property
+    def _family(self) -> str:
+        """The name of the family that is fitted."""
+        return self.family
+
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Train the default recipe on rows and targets.
 
@@ -243,7 +248,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         """The arguments of `fit_tabular` for the networks."""
         hidden_sizes = as_integers(self.hidden_sizes, "hidden_sizes")
         return {
-            "family": self.family,
+            "family": self._family,
             "family_options": self._options(),
             "hidden_sizes": hidden_sizes,
         }

@@ -25,7 +25,7 @@ class DistributionClassifier(DistributionEstimator):
 
     Args:
         family: "categorical", "ordinal" for classes that have an order, or "bernoulli" for two
-            classes. The order is that of an ordered categorical column, or that of numbers.
+            classes.
         family_options: options of the family; the number of classes comes from y.
         ensemble: the number of networks, whose probabilities are averaged.
         hidden_sizes: the sizes of the layers of the multilayer perceptron.
@@ -36,6 +36,9 @@ class DistributionClassifier(DistributionEstimator):
         verbose: 1 shows the progress and the report.
         objective: what training minimises, a name of `disthead.objectives` or a function of
             (dist, y) that returns one number per row.
+        ordered: whether the classes have an order, so that the family is "ordinal" in place of
+            "categorical". None asks the target: an ordered categorical column has one. With True
+            the order is that of such a column, or that of numbers.
 
     Attributes:
         classes_: the classes, sorted, in their own order if the family is "ordinal", or in the
@@ -65,6 +68,7 @@ class DistributionClassifier(DistributionEstimator):
         device: str = "cpu",
         verbose: int = 0,
         objective: Any = "nll",
+        ordered: bool | None = None,
     ):
         super().__init__(
             family,
@@ -77,6 +81,7 @@ class DistributionClassifier(DistributionEstimator):
             verbose,
             objective,
         )
+        self.ordered = ordered
 
     def predict(self, X: Any, cost: Any = None) -> np.ndarray:
         """The most probable class of each row, (N,), or that with the least expected cost.
@@ -154,6 +159,12 @@ class DistributionClassifier(DistributionEstimator):
                     f"y must hold at least two classes, got one class: {labels.tolist()}. Where "
                     "sample_weight is zero for all rows of the others, only one class is left."
                 )
+            if self.ordered is False and self.family == "ordinal":
+                raise ValueError(
+                    "family 'ordinal' is for classes that have an order, got ordered=False. Use "
+                    "family='categorical', or leave ordered out."
+                )
+            self._is_ordered = _has_order(y) if self.ordered is None else self.ordered
             if self._is_ordinal:
                 labels, positions = _in_order(y, labels, positions)
             self.classes_, self.n_outputs_ = labels, 1
@@ -169,23 +180,29 @@ class DistributionClassifier(DistributionEstimator):
         return torch.from_numpy(places[positions])
 
     def _check_targets(self, targets: Tensor) -> None:
-        family = get_family(self.family, **self._options())
+        family = get_family(self._family, **self._options())
         if family.kind == "binary" and len(self.classes_) > 2:
             raise TargetError(
                 f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'."
             )
 
     @property
+    def _family(self) -> str:
+        is_ordered = getattr(self, "_is_ordered", self.ordered)
+        return "ordinal" if is_ordered and self.family == "categorical" else self.family
+
+    @property
     def _is_ordinal(self) -> bool:
         return (
-            takes_classes(self.family) and get_family(self.family, num_classes=2).kind == "ordinal"
+            takes_classes(self._family)
+            and get_family(self._family, num_classes=2).kind == "ordinal"
         )
 
     def _options(self) -> dict[str, Any]:
         options = as_mapping(self.family_options, "family_options", "{'num_components': 3}")
-        if takes_classes(self.family):
+        if takes_classes(self._family):
             return {"num_classes": len(self.classes_)} | options
-        if get_family(self.family, **options).kind != "binary":
+        if get_family(self._family, **options).kind != "binary":
             raise ValueError(
                 f"{self.family} is for numbers: use DistributionRegressor(family={self.family!r})."
             )
@@ -203,6 +220,12 @@ class DistributionClassifier(DistributionEstimator):
         return tags
 
 
+def _has_order(y: Any) -> bool:
+    """Whether it is an ordered categorical column of pandas, or an enumeration of polars."""
+    dtype = getattr(y, "dtype", None)
+    return bool(getattr(dtype, "ordered", False)) or type(dtype).__name__ == "Enum"
+
+
 def _in_order(y: Any, labels: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The classes of `y` in their order, and the place of each row among them.
 
@@ -211,8 +234,7 @@ def _in_order(y: Any, labels: np.ndarray, positions: np.ndarray) -> tuple[np.nda
         labels: the classes that occur in it, sorted.
         positions: the place of each row among the labels.
     """
-    dtype = getattr(y, "dtype", None)
-    if not (getattr(dtype, "ordered", False) or type(dtype).__name__ == "Enum"):  # pandas, polars
+    if not _has_order(y):
         texts = [value for value in labels.tolist() if isinstance(value, str)]
         if texts:
             raise ValueError(
@@ -221,13 +243,13 @@ def _in_order(y: Any, labels: np.ndarray, positions: np.ndarray) -> tuple[np.nda
                 "'high'], ordered=True); or whole numbers in that order."
             )
         return labels, positions
-    place = {value: k for k, value in enumerate(dtype.categories)}  # type: ignore[union-attr]
+    place = {value: k for k, value in enumerate(y.dtype.categories)}
     absent = sorted(place.keys() - set(labels.tolist()), key=place.__getitem__)
     if absent:
         raise TargetError(
             f"y must have rows of each class of its order, got none of {absent[:5]}: nothing says "
             "how probable they are. Leave them out with y.cat.remove_unused_categories(), or join "
-            "each with the class next to it."
+            "each with the class next to it; ordered=False fits classes without an order."
         )
     places = np.array([place[value] for value in labels.tolist()])
     return labels[places.argsort()], places[positions]

@@ -24,16 +24,16 @@ _LOG_LARGE = 690.0  # of a number whose square root can still be squared
 class GeneralizedNormal(Symmetric):
     """Generalised normal distribution with density b exp(-|z|^b) / (2 scale Gamma(1 / b)), real y.
 
-    Here z = (y - loc) / scale and b = shape. Shape 1 is the Laplace distribution, shape 2 the
+    Here z = (y - loc) / scale and b = power. Power 1 is the Laplace distribution, power 2 the
     normal one with the standard deviation scale / sqrt(2), and large shapes approach the uniform
     distribution on loc +- scale. Source: Nadarajah 2005, A generalized normal distribution.
 
     Args:
         loc: mean, median and mode, shape (...,).
         scale: shape (...,), positive, in the units of y.
-        shape: b, shape (...,), positive.
+        power: b, shape (...,), positive.
         log_scale: log(scale); the scale, its logarithm or both are given.
-        log_shape: log(b); b, its logarithm or both are given.
+        log_power: log(b); b, its logarithm or both are given.
 
     >>> GeneralizedNormal(0.0, 2**0.5, 2.0).log_prob(torch.tensor(1.0))
     tensor(-1.4189)
@@ -42,65 +42,65 @@ class GeneralizedNormal(Symmetric):
     arg_constraints = {
         "loc": constraints.real,
         "scale": constraints.positive,
-        "shape": constraints.positive,
+        "power": constraints.positive,
     }
 
-    def __init__(self, loc, scale=None, shape=None, *, log_scale=None, log_shape=None):
-        loc, scale, shape, log_scale, log_shape = tensors(loc, scale, shape, log_scale, log_shape)
+    def __init__(self, loc, scale=None, power=None, *, log_scale=None, log_power=None):
+        loc, scale, power, log_scale, log_power = tensors(loc, scale, power, log_scale, log_power)
         scale, log_scale = positive(scale, log_scale)
-        shape, log_shape = positive(shape, log_shape)
-        self._store(loc=loc, scale=scale, shape=shape, log_scale=log_scale, log_shape=log_shape)
+        power, log_power = positive(power, log_power)
+        self._store(loc=loc, scale=scale, power=power, log_scale=log_scale, log_power=log_power)
 
     @staticmethod
     def log_prob_and_grad(
-        y: Tensor, loc: Tensor, scale: Positive, shape: Positive
+        y: Tensor, loc: Tensor, scale: Positive, power: Positive
     ) -> tuple[Tensor, ...]:
-        """log_prob and its derivatives by loc, log(scale) and log(shape).
+        """log_prob and its derivatives by loc, log(scale) and log(power).
 
         The only dimension of every tensor is the row: shapes are (rows,).
         """
-        z, a = (y - loc) / scale.value, 1 / shape.value
+        z, a = (y - loc) / scale.value, 1 / power.value
         distance = abs(z)
         at_loc = distance == 0
         distance = torch.where(at_loc, 1.0, distance)
-        log_power = shape.value * torch.log(distance)
-        power = torch.where(at_loc, 0.0, torch.exp(log_power))
+        log_raised = power.value * torch.log(distance)
+        raised = torch.where(at_loc, 0.0, torch.exp(log_raised))
         w = a + 0.5
         log_w = torch.log(w)
-        value = -power - scale.log - (math.log(2) + HALF_LOG_TWO_PI)
+        value = -raised - scale.log - (math.log(2) + HALF_LOG_TWO_PI)
         value -= gamma_remainder(a) + w * (log_w - 1)
-        slope = shape.value * power
-        by_shape = a * (digamma_remainder(a) + log_w) - power * log_power
-        return value, slope * torch.sign(z) / (distance * scale.value), slope - 1, by_shape
+        slope = power.value * raised
+        by_power = a * (digamma_remainder(a) + log_w) - raised * log_raised
+        return value, slope * torch.sign(z) / (distance * scale.value), slope - 1, by_power
 
     def _power(self, distance: Tensor) -> Tensor:
         """The power |z|^b, bounded by exp(_LOG_LARGE)."""
         at_loc = distance == 0
-        log_power = self.shape * torch.where(at_loc, 1.0, distance).log()
-        return torch.where(at_loc, 0.0, log_power.clamp(max=_LOG_LARGE).exp())
+        log_raised = self.power * torch.where(at_loc, 1.0, distance).log()
+        return torch.where(at_loc, 0.0, log_raised.clamp(max=_LOG_LARGE).exp())
 
     def _log_density(self, z: Tensor) -> Tensor:
         distance = torch.where(z < 0, -z, z)
         at_loc = distance == 0
-        power = (self.shape * torch.where(at_loc, 1.0, distance).log()).exp()
-        return -torch.where(at_loc, 0.0, power) - lgamma1p(1 / self.shape) - math.log(2)
+        raised = (self.power * torch.where(at_loc, 1.0, distance).log()).exp()
+        return -torch.where(at_loc, 0.0, raised) - lgamma1p(1 / self.power) - math.log(2)
 
     def _log_tail(self, distance: Tensor) -> Tensor:
-        a, at_loc = 1 / self.shape, distance == 0
+        a, at_loc = 1 / self.power, distance == 0
         tail = log_gammaincc(a, self._power(torch.where(at_loc, 1.0, distance)))
         # at loc the power may have no slope, where the tail has one
         near = torch.log1p(-torch.where(at_loc, distance, 0.0) * torch.exp(-lgamma1p(a)))
         return torch.where(at_loc, near, tail) - math.log(2)
 
     def _tail_quantile(self, tail: Tensor) -> Tensor:
-        a, p = 1 / self.shape, 1 - 2 * tail
+        a, p = 1 / self.power, 1 - 2 * tail
         # For small powers x, P(a, x) = x^a / Gamma(1 + a); they underflow where a is small.
         at_loc = p <= 0
         p = torch.where(at_loc, 0.5, p)
         log_small = p.log() + lgamma1p(a)
         small = log_small < -_LOG_LARGE * a
-        power = gammaincinv(a, torch.where(small, 0.5, p), torch.where(small, 0.5, 2 * tail))
-        distance = torch.exp(torch.where(small, log_small, a * power.log()))
+        raised = gammaincinv(a, torch.where(small, 0.5, p), torch.where(small, 0.5, 2 * tail))
+        distance = torch.exp(torch.where(small, log_small, a * raised.log()))
         return torch.where(at_loc, 0.0, distance)
 
     @property
@@ -115,14 +115,14 @@ class GeneralizedNormal(Symmetric):
 
     def _moment(self, order: float) -> Tensor:
         """E|Y - loc|^order = scale^order Gamma((order + 1) / b) / Gamma(1 / b)."""
-        a = 1 / self.shape
+        a = 1 / self.power
         log_ratio = lgamma1p((order + 1) * a) - lgamma1p(a) - math.log(order + 1)
         return torch.exp(order * self.log_scale + log_ratio)
 
     @in_double
     def entropy(self) -> Tensor:
         """The entropy 1 / b + log(2 scale Gamma(1 + 1 / b)), in nats."""
-        a = 1 / self.shape
+        a = 1 / self.power
         return a + math.log(2) + self.log_scale + lgamma1p(a)
 
     @in_double
@@ -134,12 +134,12 @@ class GeneralizedNormal(Symmetric):
         incomplete beta function at 1/2: E min(|Z|, |Z'|) is that of a gamma variable times a power
         of a beta variable.
         """
-        a, distance = 1 / self.shape, self._standardised(y).abs()
-        power = self._power(distance)
-        near = self.scale * distance * gammainc(a, power)
+        a, distance = 1 / self.power, self._standardised(y).abs()
+        raised = self._power(distance)
+        near = self.scale * distance * gammainc(a, raised)
         half = betainc(a, 2 * a, torch.full_like(a, 0.5))
         mean_distance = self._moment(1.0).clamp(max=_LARGE)  # a number, for shapes near 0, too
-        return near + mean_distance * (gammaincc(2 * a, power) - half)
+        return near + mean_distance * (gammaincc(2 * a, raised) - half)
 
 
 @register_kl(GeneralizedNormal, GeneralizedNormal)
@@ -152,7 +152,7 @@ def _kl_generalized_normal(p: GeneralizedNormal, q: GeneralizedNormal) -> Tensor
 class GeneralizedNormalFamily(Family):
     """The generalised normal family: p(y) = b exp(-|z|^b) / (2 scale Gamma(1 / b)) for real y.
 
-    Here z = (y - loc) / scale and b = shape. The parameters are `loc`, `scale` and `shape`, shape
+    Here z = (y - loc) / scale and b = power. The parameters are `loc`, `scale` and `power`, shape
     (...,).
     """
 
@@ -160,26 +160,26 @@ class GeneralizedNormalFamily(Family):
     parameters = {
         "loc": LINKS["identity"],
         "scale": LINKS["softplus"],
-        "shape": LINKS["softplus"],
+        "power": LINKS["softplus"],
     }
     support = constraints.real
-    fast_range = {"scale": (1e-6, 1e6), "shape": (0.05, 8.0)}
+    fast_range = {"scale": (1e-6, 1e6), "power": (0.05, 8.0)}
     distribution_class = GeneralizedNormal
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "regression"
-    loss = "power of the absolute error: |z|^shape"
+    loss = "power of the absolute error: |z|^power"
     noise = (
-        "Symmetric, additive noise; shape says how fast its tails fall: 1 as Laplace's, 2 as the "
+        "Symmetric, additive noise; power says how fast its tails fall: 1 as Laplace's, 2 as the "
         "normal distribution's, faster for rounding errors and other bounded noise."
     )
-    density = "p(y) = b exp(-|z|^b) / (2 scale Gamma(1 / b)), z = (y - loc) / scale, b = shape"
+    density = "p(y) = b exp(-|z|^b) / (2 scale Gamma(1 / b)), z = (y - loc) / scale, b = power"
     breaks = (
-        "Below shape 1 the density has a spike at loc, where gradients have no bound. Tails that "
+        "Below power 1 the density has a spike at loc, where gradients have no bound. Tails that "
         "fall as a power of y are underestimated."
     )
     remedy = (
-        "student_t or cauchy for heavy tails, normal or laplace where the shape is known, mixture "
+        "student_t or cauchy for heavy tails, normal or laplace where the power is known, mixture "
         "for several peaks."
     )
 
@@ -192,6 +192,6 @@ class GeneralizedNormalFamily(Family):
         # E|Z|^2 / E|Z|^2 of Laplace is 2, of the normal distribution pi / 2: a rough inverse.
         mean = distance.mean(0)
         square = (distance / with_min_scale(mean, y)).square().mean(0)
-        shape = (2 / (square - 0.57).clamp(min=0.25)).clamp(0.7, 6.0)
-        scale = mean * torch.exp(lgamma1p(1 / shape) - lgamma1p(2 / shape) + math.log(2))
-        return {"loc": loc, "scale": with_min_scale(scale, y), "shape": shape}
+        power = (2 / (square - 0.57).clamp(min=0.25)).clamp(0.7, 6.0)
+        scale = mean * torch.exp(lgamma1p(1 / power) - lgamma1p(2 / power) + math.log(2))
+        return {"loc": loc, "scale": with_min_scale(scale, y), "power": power}

@@ -172,7 +172,7 @@ class GeneralizedPoissonFamily(Family):
         "with such a target has no finite loss."
     )
     remedy = (
-        "conway_maxwell_poisson for less scatter than a Poisson distribution has, or min_dispersion "
+        "conway_maxwell_poisson for less scatter than a Poisson distribution, or min_dispersion "
         "below 1, where counts have an end; negative_binomial for a variance that grows with the "
         "square of the mean."
     )

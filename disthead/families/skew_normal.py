@@ -23,16 +23,16 @@ _ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 
 
 class SkewNormal(Skewed):
-    """Skew-normal distribution with density 2 phi(z) Phi(shape z) / scale for real y.
+    """Skew-normal distribution with density 2 phi(z) Phi(slant z) / scale for real y.
 
     Here z = (y - loc) / scale. Source: Azzalini 1985, A class of distributions which includes the
     normal ones.
 
     Args:
-        loc: shape (...,), in the units of y; not the mean, unless the shape is 0.
+        loc: shape (...,), in the units of y; not the mean, unless the slant is 0.
         scale: shape (...,), positive, in the units of y; the standard deviation is at most as
             large.
-        shape: the slant alpha, shape (...,), any real number; 0 is the normal distribution, and
+        slant: alpha, shape (...,), any real number; 0 is the normal distribution, and
             large numbers approach one half of it, above loc where they are positive.
         log_scale: log(scale); the scale, its logarithm or both are given.
 
@@ -45,26 +45,26 @@ class SkewNormal(Skewed):
     arg_constraints = {
         "loc": constraints.real,
         "scale": constraints.positive,
-        "shape": constraints.real,
+        "slant": constraints.real,
     }
 
-    def __init__(self, loc, scale=None, shape=None, *, log_scale=None):
-        loc, scale, shape, log_scale = tensors(loc, scale, shape, log_scale)
+    def __init__(self, loc, scale=None, slant=None, *, log_scale=None):
+        loc, scale, slant, log_scale = tensors(loc, scale, slant, log_scale)
         scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, shape=shape, log_scale=log_scale)
+        self._store(loc=loc, scale=scale, slant=slant, log_scale=log_scale)
 
     def _log_density(self, z: Tensor) -> Tensor:
         symmetric = -0.5 * z.square() - HALF_LOG_TWO_PI
-        return math.log(2) + symmetric + log_ndtr(self.shape * z)
+        return math.log(2) + symmetric + log_ndtr(self.slant * z)
 
     def _tails(self, z: Tensor) -> tuple[Tensor, ...]:
-        return by_rows(skew_log_tails, *torch.broadcast_tensors(z, self.shape))
+        return by_rows(skew_log_tails, *torch.broadcast_tensors(z, self.slant))
 
     def _symmetric_quantile(self, below: Tensor, above: Tensor) -> Tensor:
         return ndtri_of_tails(below, above)
 
     def _standard_sample(self, shape: Size, generator: torch.Generator | None) -> Tensor:
-        return skew_normal_sample(self.shape.expand(shape), generator)
+        return skew_normal_sample(self.slant.expand(shape), generator)
 
     @property
     @in_double
@@ -79,29 +79,31 @@ class SkewNormal(Skewed):
     @property
     @in_double
     def mode(self) -> Tensor:
-        """The root of z - shape phi(shape z) / Phi(shape z)."""
-        side = torch.where(self.shape < 0, -1.0, 1.0).to(self.shape.dtype)
-        slant = side * self.shape
+        """The root of z - slant phi(slant z) / Phi(slant z)."""
+        side = torch.where(self.slant < 0, -1.0, 1.0).to(self.slant.dtype)
+        steepness = side * self.slant
 
         def slope_of(z: Tensor) -> tuple[Tensor, Tensor]:
-            ratio = mills(slant * z)
-            return z - slant * ratio, 1 + slant.square() * ratio * (slant * z + ratio)
+            ratio = mills(steepness * z)
+            return z - steepness * ratio, 1 + steepness.square() * ratio * (steepness * z + ratio)
 
         with torch.no_grad():
-            root = bracketed_newton(slope_of, torch.zeros_like(slant), torch.ones_like(slant), 64)
+            root = bracketed_newton(
+                slope_of, torch.zeros_like(steepness), torch.ones_like(steepness), 64
+            )
         return self.loc + self.scale * side * implicit(root, *slope_of(root))
 
     @in_double
     def entropy(self) -> Tensor:
-        """The entropy in nats: the normal one, less log(2), plus E h(Phi(shape |X|)).
+        """The entropy in nats: the normal one, less log(2), plus E h(Phi(slant |X|)).
 
         Here h is the entropy of two outcomes, and X is standard normal.
         """
-        slant = self.shape.abs()
+        steepness = self.slant.abs()
         gain = mean_binary_entropy(
             lambda x: -0.5 * x.square() - HALF_LOG_TWO_PI,
-            lambda x: log_ndtr(slant * x),
-            1 / (1 + slant),
+            lambda x: log_ndtr(steepness * x),
+            1 / (1 + steepness),
         )
         return 0.5 + HALF_LOG_TWO_PI - math.log(2) + self.log_scale + 2 * gain
 
@@ -109,10 +111,10 @@ class SkewNormal(Skewed):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in the units of y.
 
-        E[Z; Z > z] = 2 phi(z) Phi(a z) + m Phi(-z sqrt(1 + a^2)) for a = shape and the mean m of Z;
+        E[Z; Z > z] = 2 phi(z) Phi(a z) + m Phi(-z sqrt(1 + a^2)) for a = slant and the mean m of Z;
         E|Z - Z'| / 2 is a sum of orthant probabilities.
         """
-        z, a = self._standardised(y), self.shape
+        z, a = self._standardised(y), self.slant
         mean, radius = _ROOT_TWO_OVER_PI * self._delta, torch.sqrt(1 + a.square())
         above = 2 * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI) * ndtr(a * z) + mean * ndtr(
             -z * radius
@@ -127,33 +129,33 @@ class SkewNormal(Skewed):
 
 
 class SkewNormalFamily(Family):
-    """The skew-normal family: p(y) = 2 phi(z) Phi(shape z) / scale, z = (y - loc) / scale, real y.
+    """The skew-normal family: p(y) = 2 phi(z) Phi(slant z) / scale, z = (y - loc) / scale, real y.
 
-    Its parameters are `loc`, `scale` and `shape`, the slant, shape (...,).
+    Its parameters are `loc`, `scale` and `slant`, shape (...,).
     """
 
     name = "skew_normal"
     parameters = {
         "loc": LINKS["identity"],
         "scale": LINKS["softplus"],
-        "shape": LINKS["identity"],
+        "slant": LINKS["identity"],
     }
     support = constraints.real
     data_type = "univariate, continuous, unbounded"
     domain = "y in R"
     use = "skewed regression"
-    loss = "squared error with a penalty on one side: z^2 / 2 - log Phi(shape z)"
+    loss = "squared error with a penalty on one side: z^2 / 2 - log Phi(slant z)"
     noise = (
         "Additive noise with one normal tail and one that is lighter: the sum of a normal error "
         "and of one that has only one sign, such as the inefficiency of a firm."
     )
-    density = "p(y) = 2 phi(z) Phi(shape z) / scale, z = (y - loc) / scale"
+    density = "p(y) = 2 phi(z) Phi(slant z) / scale, z = (y - loc) / scale"
     breaks = (
-        "The skewness is below 1, and neither tail is heavier than normal. Near shape 0 the "
-        "likelihood is flat, so that little data cannot tell shape from loc."
+        "The skewness is below 1, and neither tail is heavier than normal. Near slant 0 the "
+        "likelihood is flat, so that little data cannot tell slant from loc."
     )
     remedy = (
-        "skew_t or johnson_su for heavy tails, normal or shared=('shape',) on little data, gumbel "
+        "skew_t or johnson_su for heavy tails, normal or shared=('slant',) on little data, gumbel "
         "for maxima, log_normal or gamma for skewed positive targets."
     )
 
@@ -161,5 +163,5 @@ class SkewNormalFamily(Family):
         return SkewNormal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
-        loc, scale, shape = moment_estimate(y)
-        return {"loc": loc, "scale": scale, "shape": shape}
+        loc, scale, slant = moment_estimate(y)
+        return {"loc": loc, "scale": scale, "slant": slant}

@@ -55,6 +55,22 @@ def test_numbers_are_classes_in_their_order():
     assert model.score(X, y) > np.log(1 / 3)
 
 
+def test_the_order_is_that_of_the_target_unless_told_otherwise():
+    X, grades = table()
+    y = in_words(grades)
+    for model, target, kind in (
+        (DistributionClassifier(**SMALL), y, "ordinal"),
+        (DistributionClassifier(**SMALL), y.astype(str), "classes"),
+        (DistributionClassifier(**SMALL, ordered=True), grades, "ordinal"),
+        (DistributionClassifier(**SMALL, ordered=False), y, "classes"),
+    ):
+        assert model.fit(X, target).predict_dist(X[:3]).kind == kind
+    with pytest.raises(ValueError, match=r"pandas.Categorical\(.*ordered=True"):
+        DistributionClassifier(**SMALL, ordered=True).fit(X, np.array(ORDER)[grades])
+    with pytest.raises(ValueError, match="got ordered=False"):
+        DistributionClassifier("ordinal", **SMALL, ordered=False).fit(X, y)
+
+
 def test_texts_without_an_order_are_refused_with_the_way_to_give_one():
     X, grades = table()
     for y in (np.array(ORDER)[grades], pd.Series(np.array(ORDER)[grades], dtype="category")):
