@@ -43,7 +43,8 @@ def _row(name: str) -> list[str]:
         for option, taken in options.items()
         if option != "event_shape" and taken.kind is not taken.VAR_KEYWORD
     ]
-    return [f"`{name}`", family.domain, parameters, ", ".join(named), family.use, family.loss]
+    cells = [f"`{name}`", family.domain, parameters, ", ".join(named), family.use, family.loss]
+    return [cell.replace("|", "\\|") for cell in cells]  # which would end a cell
 
 
 def names() -> str:
