@@ -327,14 +327,14 @@ INLINE float GeneralizedGamma_float(float y, float y_low, float scale, float con
 }
 
 INLINE float GeneralizedNormal_float(float y, float y_low, float loc, float scale, float log_scale,
-    float shape, float *slopes, uint32_t *beyond) {
+    float power, float *slopes, uint32_t *beyond) {
     (void)beyond; (void)y; (void)y_low;
     const float v2 = (y - loc + y_low) / scale;
-    const float v3 = 1 / shape;
+    const float v3 = 1 / power;
     const float v4 = fabsf(v2);
     const int v5 = v4 == 0;
     const float v6 = (v5 ? 1 : v4);
-    const float v8 = shape * LOG(v6);
+    const float v8 = power * LOG(v6);
     const float v9 = EXP(v8);
     const float v10 = (v5 ? 0 : v9);
     const float v11 = v3 + 0.5f;
@@ -344,7 +344,7 @@ INLINE float GeneralizedNormal_float(float y, float y_low, float loc, float scal
     const float v23 = (v3 * 1.4365711803780448f + 3.5837345187043734f) * v3 + 3.2518377950942923f;
     const float v30 = -v10 - log_scale - 1.612085713764618f - (v19 / (v23 * v3 + 1) + v11 * (v12 -
         1));
-    const float v31 = shape * v10;
+    const float v31 = power * v10;
     const float v37 = (v3 * 2.3854313977361117f + 5.110746590596114f) * v3 + 3.917450204729086f;
     const float v40 = (v3 * 0.09906583664163492f + 0.11593151565841245f) / (v37 * v3 + 1);
     slopes[0] = v31 * sign__float(v2) / (v6 * scale);
@@ -1176,14 +1176,14 @@ INLINE double GeneralizedGamma_double(double y, double scale, double concentrati
 }
 
 INLINE double GeneralizedNormal_double(double y, double loc, double scale, double log_scale, double
-    shape, double *slopes, uint64_t *beyond) {
+    power, double *slopes, uint64_t *beyond) {
     (void)beyond; (void)y;
     const double v2 = (y - loc) / scale;
-    const double v3 = 1 / shape;
+    const double v3 = 1 / power;
     const double v4 = fabs(v2);
     const int v5 = v4 == 0;
     const double v6 = (v5 ? 1 : v4);
-    const double v8 = shape * LOG(v6);
+    const double v8 = power * LOG(v6);
     const double v9 = EXP(v8);
     const double v10 = (v5 ? 0 : v9);
     const double v11 = v3 + 0.5;
@@ -1195,7 +1195,7 @@ INLINE double GeneralizedNormal_double(double y, double loc, double scale, doubl
     const double v34 = ((v29 * v3 + 16.43516145072218) * v3 + 13.510064718345744) * v3;
     const double v38 = (v24 - 0.07236494292470008) / ((v34 + 5.791692146986994) * v3 + 1);
     const double v42 = -v10 - log_scale - 1.612085713764618 - (v38 + v11 * (v12 - 1));
-    const double v43 = shape * v10;
+    const double v43 = power * v10;
     const double v47 = (v3 * 0.07449541448507938 + 0.32113590747378706) * v3 + 0.5695009358337707;
     const double v55 = (v3 * 1.787891861130509 + 9.495090659914014) * v3 + 22.135891635232223;
     const double v60 = ((v55 * v3 + 27.790237351005867) * v3 + 19.354983842902307) * v3;
