@@ -154,7 +154,8 @@ def test_all_members_alike_are_one_of_them(generator):
         dist = ensemble(one.expand((MEMBERS, ROWS)))
         y = some_targets(one.expand((MEMBERS, ROWS)))
         torch.testing.assert_close(dist.log_prob(y), one.log_prob(y), rtol=1e-9, atol=1e-9)
-        assert (dist.epistemic.abs() < 1e-12).all()
+        if "variance" in case.claims or case.kind in ("classes", "ordinal", "ranking"):
+            assert (dist.epistemic.abs() < 1e-12).all()
 
 
 @pytest.mark.parametrize("case", rows(ON_A_LINE))

@@ -45,6 +45,7 @@ OBJECTIVES = [
         without=(
             *("categorical", "independent classes", "plackett_luce", "mixture of von_mises"),
             *("multivariate_normal", "multivariate_normal low rank"),
+            *("multinomial", "dirichlet_multinomial"),
         ),
     ),
 ]

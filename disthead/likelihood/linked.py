@@ -249,7 +249,7 @@ def mean_nll(value: Tensor) -> Tensor:
     return value.sum() / -value.numel()
 
 
-def _weighted(derivatives: Tensor, gradient: Tensor, divisor: int | None) -> Tensor:
+def _weighted(derivatives: Tensor, gradient: Tensor, divisor: int | None = None) -> Tensor:
     """Each row of the derivatives (..., P) times its incoming gradient.
 
     There is one gradient for each row, (...), or with a divisor one for all, (), which is divided
