@@ -72,21 +72,21 @@ class Summed(Discrete):
         """An integer from k on beyond which masses are negligible beside that of k, or the last."""
         return self._negligible(k, depth, 1.0, self.support_limits()[1].clamp(max=_FARTHEST))
 
-    @torch.no_grad()
     def _negligible(self, k: Tensor, depth: Tensor | float, side: float, limit: Tensor) -> Tensor:
         """The nearest at a distance of 1, 1.4, 2, ... where the mass is by `depth` nats smaller."""
-        limit = limit + torch.zeros_like(k + depth)
-        if are_concrete(k, limit) and extent((limit - k).abs())[1] < 2 * _TERMS:
-            return limit
-        exponents = torch.arange(2 * _DOUBLINGS + 1, dtype=limit.dtype, device=limit.device) / 2
-        away = torch.exp2(exponents).floor().reshape(-1, *(1,) * limit.ndim)
-        room = ((limit - k) * side).clamp(min=0)
-        k = torch.minimum(k * side, limit * side) * side
-        reached = self._log_weight(k + side * torch.minimum(away, room)) <= (
-            self._log_weight(k) - depth
-        )
-        nearest = torch.where(reached, away, room).amin(0)
-        return k + side * torch.minimum(nearest, room)
+        with torch.no_grad():
+            limit = limit + torch.zeros_like(k + depth)
+            if are_concrete(k, limit) and extent((limit - k).abs())[1] < 2 * _TERMS:
+                return limit
+            exponents = torch.arange(2 * _DOUBLINGS + 1, dtype=limit.dtype, device=limit.device) / 2
+            away = torch.exp2(exponents).floor().reshape(-1, *(1,) * limit.ndim)
+            room = ((limit - k) * side).clamp(min=0)
+            k = torch.minimum(k * side, limit * side) * side
+            reached = self._log_weight(k + side * torch.minimum(away, room)) <= (
+                self._log_weight(k) - depth
+            )
+            nearest = torch.where(reached, away, room).amin(0)
+            return k + side * torch.minimum(nearest, room)
 
     def _reach(self, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
         peak = self.mode.detach() + torch.zeros_like(below + above)
