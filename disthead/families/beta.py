@@ -331,8 +331,8 @@ class BetaFamily(Family):
     )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
-        "of their own, take zero_one_inflated, whose base is beta. Where they come from rounding "
-        "or a limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
+        "of their own, take zero_one_inflated with this base. Where they come from rounding or a "
+        "limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
         "(Smithson and Verkuilen 2006)."
     )
 

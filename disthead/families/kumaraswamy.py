@@ -181,10 +181,10 @@ class KumaraswamyFamily(Family):
         "variance, and y and 1 - y are not treated alike."
     )
     remedy = (
-        "beta for a mean of its own and for symmetry, logit_normal for lighter ends; two models "
-        "for exact ends: see at the edge."
+        "beta for a mean of its own and for symmetry, logit_normal for lighter ends; "
+        "zero_one_inflated for exact ends: see at the edge."
     )
-    edge_remedy = BetaFamily.edge_remedy.replace("beta for", "kumaraswamy for")
+    edge_remedy = BetaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> Kumaraswamy:
         return Kumaraswamy(**parameters)

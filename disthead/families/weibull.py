@@ -14,6 +14,7 @@ from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
+from disthead.families.gamma import GammaFamily
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
 from disthead.special.fast import Positive
@@ -265,12 +266,7 @@ class WeibullFamily(Family):
         "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
         "Lives that still run are censored: the family censored takes them."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take hurdle with this base: zero or not, and weibull for the targets above zero. "
-        "Where it stands for 'too small to measure', add a stated amount, such as half the "
-        "smallest positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> Weibull:
         return Weibull(**parameters)
