@@ -1,4 +1,4 @@
-"""The generalised normal distribution: symmetric noise whose power leads from Laplace to uniform."""
+"""The generalised normal distribution: symmetric noise from Laplace over normal to uniform."""
 
 import math
 

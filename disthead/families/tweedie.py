@@ -434,8 +434,8 @@ class TweedieFamily(Family):
         "itself. Totals of many amounts have no zeros left, and heavy tails are underestimated."
     )
     remedy = (
-        "gamma where there are no zeros. Where zeros have causes of their own, hurdle with the base "
-        "gamma or log_normal."
+        "gamma where there are no zeros; hurdle with the base gamma or log_normal where zeros have "
+        "causes of their own."
     )
 
     def __init__(self, power: float | None = 1.5):
