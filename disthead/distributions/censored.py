@@ -11,6 +11,7 @@ from disthead.distributions.base import Distribution, Wrapper
 from disthead.distributions.between import log_between
 from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import Univariate
 from disthead.errors import TargetError, locate
 from disthead.special.eager import are_concrete
 
@@ -325,9 +326,7 @@ class Censored(Wrapper):
         """The probability integral transform, drawn at random between `cdf_limits` of pairs."""
         if not is_pair(y.shape, self.batch_shape):
             return self.base.pit(y, generator)
-        below, upto = self.cdf_limits(y)
-        uniform = torch.rand(upto.shape, generator=generator, dtype=upto.dtype, device=upto.device)
-        return below + uniform * (upto - below)
+        return Univariate.pit(self, y, generator)
 
     def crps(self, y: Tensor) -> Tensor:
         return self.base.crps(y)

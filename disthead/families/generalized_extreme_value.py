@@ -17,10 +17,10 @@ from disthead.special import expm1mx
 from disthead.special.gamma_moments import lgamma1p_slope, lgamma_convexity
 from disthead.special.generalized_pareto import from_pareto_hazard, pareto_hazard, penalty
 from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.stirling import EULER
 
 __all__ = ["GeneralizedExtremeValue", "GeneralizedExtremeValueFamily"]
 
-_EULER = 0.5772156649015329
 _FARTHEST = 1e300  # standardised targets beyond it, infinity among them, count as that far
 
 
@@ -140,7 +140,7 @@ class GeneralizedExtremeValue(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        return self.log_scale + _EULER * (1 + self.concentration) + 1
+        return self.log_scale + EULER * (1 + self.concentration) + 1
 
 
 class GeneralizedExtremeValueFamily(Family):
@@ -184,8 +184,8 @@ class GeneralizedExtremeValueFamily(Family):
         # would lie beyond the limit
         mean, spread, skewness = l_moments(y)
         spread = with_min_scale(spread, y)
-        ratio = 2 / (3 + skewness / spread) - math.log(2) / math.log(3)
-        c = -(7.8590 * ratio + 2.9554 * ratio.square()).clamp(-0.5, 0.4)
+        excess = 2 / (3 + skewness / spread) - math.log(2) / math.log(3)
+        c = -(7.8590 * excess + 2.9554 * excess.square()).clamp(-0.5, 0.4)
         loc, scale = _with_l_moments(mean, spread, c)
         inside = (1 + c * (y - loc) / scale > 0.01).all(0)
         c = torch.where(inside, c, 0.0)

@@ -234,12 +234,6 @@ class Tweedie(Univariate):
         through = self.cdf(y)
         return torch.where(y == 0, 0.0, through), through
 
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised probability integral transform, uniform if y has this distribution."""
-        below, through = self.cdf_limits(y)
-        u = torch.rand(through.shape, generator=generator, dtype=through.dtype, device=self.device)
-        return below + u * (through - below)
-
     def icdf(self, q: Tensor) -> Tensor:
         """The quantile: the smallest y with cdf(y) >= q, which is 0 up to P(Y = 0).
 
