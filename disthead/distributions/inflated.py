@@ -499,7 +499,7 @@ def probability(name: str, value: Tensor | None, logits: Tensor | None) -> dict[
     if logits is not None:
         return {f"logits_{name}": _as_tensor(logits)}
     if value is None:
-        raise TypeError(f"give one of {name} and logits_{name}.")
+        raise TypeError(f"an inflated distribution needs {name} or logits_{name}, got neither.")
     return {f"given_{name}": _as_tensor(value)}
 
 

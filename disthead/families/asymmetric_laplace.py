@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import positive, tensors, to_double
+from disthead.distributions.base import logits_of, positive, tensors
 from disthead.distributions.location_scale import LocationScale
 from disthead.distributions.univariate import (
     in_double,
@@ -56,9 +56,7 @@ class AsymmetricLaplace(LocationScale):
             loc, scale, asymmetry, log_scale, logits_asymmetry
         )
         scale, log_scale = positive(scale, log_scale)
-        if logits is None:
-            # in double precision, which keeps the digits of the level
-            logits = torch.logit(to_double(asymmetry))
+        logits = logits_of(asymmetry, logits)
         self._store(loc=loc, scale=scale, logits_asymmetry=logits, log_scale=log_scale)
 
     @property

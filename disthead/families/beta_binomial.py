@@ -5,7 +5,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import positive, tensors, to_double
+from disthead.distributions.base import logits_of, positive, tensors
 from disthead.distributions.bounded_counts import BoundedCount
 from disthead.distributions.summed import Summed
 from disthead.distributions.univariate import in_double, with_grad_through_log
@@ -175,9 +175,7 @@ class MeanBetaBinomial(BetaBinomial):
         inputs = tensors(mean, precision, total_count, logits_mean, log_precision)
         mean, precision, total_count, logits_mean, log_precision = inputs
         precision, log_precision = positive(precision, log_precision)
-        if logits_mean is None:
-            # in double precision, which keeps the digits of the mean
-            logits_mean = torch.logit(to_double(mean))
+        logits_mean = logits_of(mean, logits_mean)
         self._store(
             precision=precision,
             logits_mean=logits_mean,

@@ -57,8 +57,6 @@ class GeneralizedExtremeValue(Continuous):
     support = constraints.real
 
     def __init__(self, loc, scale=None, concentration=None, *, log_scale=None):
-        if concentration is None:
-            raise TypeError("a generalised extreme value distribution needs its concentration")
         loc, scale, concentration, log_scale = tensors(loc, scale, concentration, log_scale)
         scale, log_scale = positive(scale, log_scale)
         self._store(loc=loc, scale=scale, concentration=concentration, log_scale=log_scale)

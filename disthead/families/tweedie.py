@@ -351,7 +351,10 @@ def _root(
 
 
 def _shortest(amounts: _PositiveSum, level: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of the shortest interval with that probability, by golden section."""
+    """The ends of the shortest interval with that probability, by golden section.
+
+    `shortest_interval` would take the pole at 0 for the only peak, where a higher one follows.
+    """
     ratio = 0.5 * (5**0.5 - 1)
     low, high = torch.zeros_like(level), 1 - level
 
