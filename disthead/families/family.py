@@ -415,11 +415,11 @@ class Family(ABC):
         Args:
             constants: name -> values, as `row_constant` allows them.
         """
-        given = dict(constants)
-        if "offset" in given:
-            exposure = given.pop("offset").exp()
-            given["exposure"] = exposure * given["exposure"] if "exposure" in given else exposure
-        return given
+        result = dict(constants)
+        if "offset" in result:
+            exposure = result.pop("offset").exp()
+            result["exposure"] = exposure * result["exposure"] if "exposure" in result else exposure
+        return result
 
     def check_beside(  # noqa: B027
         self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"

@@ -311,7 +311,9 @@ class LogNormalFamily(Family):
             self.parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
 
     def make(self, **parameters: Tensor) -> LogNormal:
-        return MeanLogNormal(**parameters) if "mean" in self.parameters else LogNormal(**parameters)
+        if self.parametrization == "mean":
+            return MeanLogNormal(**parameters)
+        return LogNormal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()
