@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.arrays import as_number
 from disthead.distributions.base import Kind, positive, root, stored, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
@@ -436,12 +437,15 @@ class TweedieFamily(Family):
     )
 
     def __init__(self, power: float | None = 1.5):
-        if power is not None and not 1 < float(power) < 2:
-            raise ValueError(
-                f"power of tweedie must be between 1 and 2, or None to be learned, got {power!r}. "
-                "Try 1.5, or the families gamma for 2 and inverse_gaussian for 3."
-            )
-        self.power = None if power is None else float(power)
+        expected = (
+            "between 1 and 2, such as 1.5, or None to learn it (gamma has the power 2, "
+            "inverse_gaussian 3)"
+        )
+        self.power = (
+            None
+            if power is None
+            else as_number(power, "power of tweedie", expected, lambda x: 1 < x < 2)
+        )
         link = LINKS["sigmoid"].shifted(1.0)
         self.parameters = {
             "mean": LINKS["softplus"],
