@@ -24,6 +24,7 @@ __all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "
 
 ENTRY_POINTS = "disthead.families"  # the group in which installed packages declare their families
 _MOST_FORMULAS = 64  # of one family
+_MOST_NAMES = 8  # of families in an error
 # former names of attributes and methods, which still work with a warning
 _FORMER_NAMES = {
     "check_known": "check_row_constants",
@@ -401,7 +402,8 @@ class Family(ABC):
         raise TargetError(
             f"{column} must be in the support of {self.name} ({self.domain}), got {where}."
             + (
-                f" Families that take such targets: {', '.join(takers)}."
+                f" Families that take such targets: {', '.join(takers[:_MOST_NAMES])}"
+                f"{' and others' * (len(takers) > _MOST_NAMES)}."
                 if takers and y.ndim == 1
                 else ""
             )
