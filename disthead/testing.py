@@ -192,8 +192,7 @@ def _samples(family: Family, raw: Tensor, generator: torch.Generator) -> Iterato
         and variance is not None
         and bool((variance < torch.inf).all())
     ):
-        error = (variance / _DRAWS).sqrt()
-        deviation = (y.double().mean(0) - mean) / error
+        deviation = (y.double().mean(0) - mean) / (variance / _DRAWS).sqrt()
         for row in range(len(raw)):
             if not bool((deviation[row].abs() < 6).all()):
                 yield (
@@ -418,7 +417,8 @@ def _moments(family: Family, raw: Tensor, generator: torch.Generator) -> Iterato
         )
     mode = _asked(dist, "mode")
     if mode is not None:
-        inside = dist.support.check(mode)  # a pole at the end of the support may not belong to it
+        support: Any = dist.support
+        inside = support.check(mode)  # a pole at the end of the support may not belong to it
         excess = dist.log_prob(y).amax(0) - dist.log_prob(mode)
         for row in (inside & (excess > 1e-6)).nonzero()[:1, 0].tolist():
             yield f"mode: {mode[row].item():g} is less likely than others {_setting(dist, row)}."

@@ -1,6 +1,7 @@
 """`ScaleCalibration` and `QuantileRecalibration`, recalibrations of distributions of numbers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,8 @@ class ScaleCalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
-        if dist.kind == "vector" and dist.support.is_discrete:
+        support: Any = dist.support
+        if dist.kind == "vector" and support.is_discrete:
             raise ValueError(
                 "ScaleCalibration cannot stretch vectors of counts, whose sum is known, got "
                 f"{dist!r}. Recalibrate dist.marginals, the counts one by one."

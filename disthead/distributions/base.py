@@ -21,6 +21,7 @@ __all__ = [
     "Kind",
     "Wrapper",
     "closed_under_affine",
+    "logits_of",
     "positive",
     "quantiles",
     "root",
@@ -77,6 +78,19 @@ def positive(value: Tensor | None, log_value: Tensor | None) -> tuple[Tensor, Te
             raise TypeError("a positive parameter needs its value or its logarithm")
         return log_value.exp(), log_value
     return value, value.log() if log_value is None else log_value
+
+
+def logits_of(probability: Tensor | None, logits: Tensor | None) -> Tensor:
+    """The logits of a probability, from it in double precision, which keeps its digits, where None.
+
+    Raises:
+        TypeError: where both are None.
+    """
+    if logits is not None:
+        return logits
+    if probability is None:
+        raise TypeError("a probability needs its value or its logits")
+    return torch.logit(to_double(probability))
 
 
 def root(variance: Tensor) -> Tensor:
@@ -434,7 +448,14 @@ class Distribution(TorchDistribution):
         return new
 
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        """Set the parameters as attributes, broadcast over the batch."""
+        """Set the parameters as attributes, broadcast over the batch.
+
+        Raises:
+            TypeError: for a parameter that is None.
+        """
+        absent = [name for name, parameter in parameters.items() if parameter is None]
+        if absent:
+            raise TypeError(f"{type(self).__name__} needs a value of {' and '.join(absent)}.")
         batches = {
             name: p.ndim - self.parameter_dims.get(name, 0) for name, p in parameters.items()
         }

@@ -8,15 +8,14 @@ from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
 from disthead.distributions.base import Distribution, Wrapper
+from disthead.distributions.between import log_between
 from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.univariate import Univariate
 from disthead.errors import TargetError, locate
 from disthead.special.eager import are_concrete
-from disthead.special.incomplete_gamma import log1mexp
 
 __all__ = ["Censored", "Ends", "as_pairs", "check_pairs", "is_pair"]
-
-_NARROW = 1e-6  # relative difference of two tail probabilities, below which it is all rounding
 
 
 def is_pair(shape: Sequence[int], target_shape: Sequence[int]) -> bool:
@@ -327,9 +326,7 @@ class Censored(Wrapper):
         """The probability integral transform, drawn at random between `cdf_limits` of pairs."""
         if not is_pair(y.shape, self.batch_shape):
             return self.base.pit(y, generator)
-        below, upto = self.cdf_limits(y)
-        uniform = torch.rand(upto.shape, generator=generator, dtype=upto.dtype, device=upto.device)
-        return below + uniform * (upto - below)
+        return Univariate.pit(self, y, generator)
 
     def crps(self, y: Tensor) -> Tensor:
         return self.base.crps(y)
@@ -373,30 +370,8 @@ def _log_below(base: Distribution, lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def _log_between(base: Distribution, lower: Tensor, upper: Tensor) -> Tensor:
-    """The logarithm of P(lower < Y <= upper) from the tail on the side where it is smaller.
-
-    Where both tail probabilities agree to `_NARROW`, their difference would be rounding: there it
-    is the density, or the mass, in the middle times the width.
-    """
     base = base._in_double()
-    lower, upper = lower.to(base.dtype), upper.to(base.dtype)
-    below, above = base.log_cdf(upper), base.log_survival(lower)
-    is_left = (below <= above).detach()
-    larger = torch.where(is_left, below, above)
-    smaller = torch.where(is_left, base.log_cdf(lower), base.log_survival(upper))
-    is_narrow = (smaller > larger - _NARROW).detach()
-    is_impossible = (larger == -torch.inf).detach()
-    is_all = (smaller == -torch.inf).detach()  # the other tail is empty
-    apart = ~(is_narrow | is_impossible | is_all)
-    difference = torch.where(apart, smaller, -1.0) - torch.where(apart, larger, 0.0)
-    value = torch.where(apart, larger + log1mexp(difference), larger)
-    if bool(is_narrow.any()) if are_concrete(is_narrow) else True:
-        middle, width = 0.5 * lower + 0.5 * upper, upper - lower
-        if base.support.is_discrete:
-            middle, width = (middle + 0.5).floor(), upper.floor() - lower.floor()
-        narrow = base.log_prob(torch.where(is_narrow, middle, upper)) + width.log()
-        value = torch.where(is_narrow, narrow, value)
-    return value
+    return log_between(base, lower.to(base.dtype), upper.to(base.dtype))
 
 
 @register_kl(Censored, Censored)

@@ -98,14 +98,6 @@ class Clamped(Wrapped):
         below = torch.where(y <= self.lower, 0.0, value)
         return torch.where(y == self.upper, self.base.cdf(y), below), value
 
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The probability integral transform, drawn at random between both `cdf_limits`."""
-        below, value = self.cdf_limits(y)
-        uniform = torch.rand(
-            value.shape, generator=generator, dtype=value.dtype, device=value.device
-        )
-        return below + uniform * (value - below)
-
     def icdf(self, q: Tensor) -> Tensor:
         return self._recorded(self.base.icdf(q))
 

@@ -267,15 +267,6 @@ class Discrete(Univariate):
         """
         return self.cdf(y.ceil() - 1), self.cdf(y)
 
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised probability integral transform P(Y < y) + v P(Y = y), where v is uniform.
-
-        It is uniform on (0, 1) if y has this distribution.
-        """
-        below, through = self.cdf_limits(y)
-        v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
-        return below + v * (through - below)
-
     @in_double
     def entropy(self) -> Tensor:
         """E[-log p(Y)] in nats."""

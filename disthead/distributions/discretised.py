@@ -160,12 +160,11 @@ class Discretised(Wrapped, Discrete):
             return super().crps(y)
         return self._by_tables(
             lambda rows, masses, first, y: crps_of(masses, first, y),
-            lambda rows, first, last, y: super(Discretised, rows._columns_of_one()).crps(y),
+            lambda rows, first, last, y: super(
+                Discretised, rows.map(lambda part: part.unsqueeze(1))
+            ).crps(y),
             y,
         )
-
-    def _columns_of_one(self) -> "Discretised":
-        return self.map(lambda part: part.unsqueeze(1))
 
 
 def limits(lower: float, upper: float, rounding: str) -> tuple[float, float]:

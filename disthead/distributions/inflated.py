@@ -364,15 +364,6 @@ class Mixed(Inflated, Univariate):
     def _cdf_before(self, y: Tensor) -> Tensor:
         return self._mixed(self.base.cdf(y), lambda value: (y > value).to(y.dtype))
 
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised probability integral transform P(Y < y) + v P(Y = y), where v is uniform.
-
-        It is uniform on (0, 1) if y has this distribution.
-        """
-        below, through = self.cdf_limits(y)
-        v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
-        return below + v * (through - below)
-
     def support_limits(self) -> tuple[Tensor, Tensor]:
         lower, upper = self.base.support_limits()
         return lower.clamp(max=min(self.values)), upper.clamp(min=max(self.values))
@@ -508,7 +499,7 @@ def probability(name: str, value: Tensor | None, logits: Tensor | None) -> dict[
     if logits is not None:
         return {f"logits_{name}": _as_tensor(logits)}
     if value is None:
-        raise TypeError(f"give one of {name} and logits_{name}.")
+        raise TypeError(f"an inflated distribution needs {name} or logits_{name}, got neither.")
     return {f"given_{name}": _as_tensor(value)}
 
 

@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["by_recurrence", "crps_of", "entropy_of", "entropy_of_bell", "grouped_by_width"]
+__all__ = [
+    "MAX_TABLE_WIDTH",
+    "by_recurrence",
+    "crps_of",
+    "entropy_of",
+    "entropy_of_bell",
+    "grouped_by_width",
+]
+
+MAX_TABLE_WIDTH = 2048  # integers that a table of distributions with several peaks may have
 
 _CHUNK_ELEMENTS = 1 << 16  # of the tables of one group of rows, which then fit the cache
 _TINY = 1e-300

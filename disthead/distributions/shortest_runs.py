@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from disthead.distributions.mass_tables import grouped_by_width
+from disthead.distributions.mass_tables import MAX_TABLE_WIDTH, grouped_by_width
 
 __all__ = ["SeveralPeaks", "shortest_runs", "shortest_runs_of"]
 
 _ROUNDING = 1e-15  # by how much the probability of a run may miss the level
 _STEPS = 60
 _TABLE_ERROR = 1e-13  # of sums over a table
-_MAX_TABLE_WIDTH = 2048  # integers that a table may have
 
 
 def shortest_runs(dist: Any, level: float) -> tuple[Tensor, Tensor]:
@@ -160,7 +159,7 @@ class SeveralPeaks:
         first, last = flat._bulk()
         ends = torch.empty(2, len(first), dtype=first.dtype)
         groups, wide_rows = grouped_by_width(
-            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+            first, last, MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
         )
         for at, width in groups:
             part = flat[at]

@@ -13,11 +13,11 @@ from disthead.distributions.univariate import in_double
 from disthead.special import gauss_legendre
 from disthead.special.eager import are_concrete, extent
 
-__all__ = ["Summed", "log_sum_over_integers", "peak_between", "rule_over_integers"]
+__all__ = ["DEPTH", "Summed", "log_sum_over_integers", "peak_between", "rule_over_integers"]
 
 _TERMS = 160  # integers at either end of a sum that are taken one by one
 _NODES = 128  # of the integral over the integers between
-_DEPTH = 46.0  # a mass of exp(-46) times the largest is negligible, and so is all beyond it
+DEPTH = 46.0  # a mass of exp(-46) times the largest is negligible, and so is all beyond it
 _DOUBLINGS = 60  # of the distance at which masses are negligible
 _FARTHEST = 2.0**60
 _LEAST = 1e-300  # a probability
@@ -64,11 +64,11 @@ class Summed(Discrete):
     def _is_below_the_peak(self, k: Tensor) -> Tensor:
         return k < self.mode.detach()
 
-    def _lowest(self, k: Tensor, depth: Tensor | float = _DEPTH) -> Tensor:
+    def _lowest(self, k: Tensor, depth: Tensor | float = DEPTH) -> Tensor:
         """An integer up to k below which masses are negligible beside that of k, or the first."""
         return self._negligible(k, depth, -1.0, self.support_limits()[0])
 
-    def _highest(self, k: Tensor, depth: Tensor | float = _DEPTH) -> Tensor:
+    def _highest(self, k: Tensor, depth: Tensor | float = DEPTH) -> Tensor:
         """An integer from k on beyond which masses are negligible beside that of k, or the last."""
         return self._negligible(k, depth, 1.0, self.support_limits()[1].clamp(max=_FARTHEST))
 

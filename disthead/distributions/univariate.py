@@ -39,6 +39,15 @@ class Univariate(Distribution):
         """The logarithm of P(Y > y)."""
         return torch.log1p(-self.cdf(y))
 
+    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The randomised probability integral transform P(Y < y) + v P(Y = y), where v is uniform.
+
+        It is uniform on (0, 1) if y has this distribution.
+        """
+        below, through = self.cdf_limits(y)
+        v = torch.rand(below.shape, generator=generator, dtype=below.dtype, device=below.device)
+        return below + v * (through - below)
+
     def interval(self, level: float) -> Interval | Arc:
         """The central interval: the quantiles at (1 - level) / 2 and (1 + level) / 2.
 

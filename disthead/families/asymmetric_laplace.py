@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import positive, tensors, to_double
+from disthead.arrays import as_number
+from disthead.distributions.base import logits_of, positive, tensors
 from disthead.distributions.location_scale import LocationScale
 from disthead.distributions.univariate import (
     in_double,
@@ -56,9 +57,7 @@ class AsymmetricLaplace(LocationScale):
             loc, scale, asymmetry, log_scale, logits_asymmetry
         )
         scale, log_scale = positive(scale, log_scale)
-        if logits is None:
-            # in double precision, which keeps the digits of the level
-            logits = torch.logit(to_double(asymmetry))
+        logits = logits_of(asymmetry, logits)
         self._store(loc=loc, scale=scale, logits_asymmetry=logits, log_scale=log_scale)
 
     @property
@@ -251,10 +250,10 @@ class AsymmetricLaplaceFamily(Family):
     )
 
     def __init__(self, quantile: float | None = None):
-        if quantile is not None and not 0 < quantile < 1:
-            raise ValueError(
-                f"quantile must be a level between 0 and 1, such as 0.9, or None to learn the "
-                f"asymmetry, got {quantile!r}."
+        if quantile is not None:
+            expected = "a level between 0 and 1, such as 0.9, or None to learn the asymmetry"
+            quantile = as_number(
+                quantile, "quantile of asymmetric_laplace", expected, lambda x: 0 < x < 1
             )
         self.quantile = quantile
         level = LINKS["sigmoid"] if quantile is None else LINKS["sigmoid"].constant(quantile)

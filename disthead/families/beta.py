@@ -7,9 +7,9 @@ from torch.nn.functional import logsigmoid
 
 from disthead.distributions.base import (
     HALF_LOG_TWO_PI,
+    logits_of,
     positive,
     tensors,
-    to_double,
     with_fused_loss,
 )
 from disthead.distributions.continuous import Continuous
@@ -228,9 +228,7 @@ class MeanBeta(Beta):
             mean, precision, logits_mean, log_precision
         )
         precision, log_precision = positive(precision, log_precision)
-        if logits_mean is None:
-            # in double precision, which keeps the digits of the mean
-            logits_mean = torch.logit(to_double(mean))
+        logits_mean = logits_of(mean, logits_mean)
         self._store(precision=precision, logits_mean=logits_mean, log_precision=log_precision)
 
     @staticmethod
@@ -331,8 +329,8 @@ class BetaFamily(Family):
     )
     edge_remedy = (
         "A target of exactly 0 or 1 has the density zero or infinity. Where the ends are outcomes "
-        "of their own, take zero_one_inflated, whose base is beta. Where they come from rounding "
-        "or a limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
+        "of their own, take zero_one_inflated with this base. Where they come from rounding or a "
+        "limit of measurement, squeeze by a stated amount, (y (n - 1) + 1/2) / n for n rows "
         "(Smithson and Verkuilen 2006)."
     )
 

@@ -5,9 +5,9 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import positive, tensors, to_double
+from disthead.distributions.base import logits_of, positive, tensors
 from disthead.distributions.bounded_counts import BoundedCount
-from disthead.distributions.summed import Summed
+from disthead.distributions.summed import DEPTH, Summed
 from disthead.distributions.univariate import in_double, with_grad_through_log
 from disthead.errors import unknown_name
 from disthead.families.gamma import log_standard_gamma
@@ -124,10 +124,10 @@ class BetaBinomial(BoundedCount, Summed):
     def _has_two_peaks(self) -> Tensor:
         return (self.concentration1 < 1) & (self.concentration0 < 1)
 
-    def _lowest(self, k: Tensor, depth: Tensor | float = 46.0) -> Tensor:
+    def _lowest(self, k: Tensor, depth: Tensor | float = DEPTH) -> Tensor:
         return torch.where(self._has_two_peaks, 0.0, super()._lowest(k, depth))
 
-    def _highest(self, k: Tensor, depth: Tensor | float = 46.0) -> Tensor:
+    def _highest(self, k: Tensor, depth: Tensor | float = DEPTH) -> Tensor:
         return torch.where(self._has_two_peaks, self.total_count, super()._highest(k, depth))
 
     def _flux(self, k: Tensor) -> Tensor:
@@ -175,9 +175,7 @@ class MeanBetaBinomial(BetaBinomial):
         inputs = tensors(mean, precision, total_count, logits_mean, log_precision)
         mean, precision, total_count, logits_mean, log_precision = inputs
         precision, log_precision = positive(precision, log_precision)
-        if logits_mean is None:
-            # in double precision, which keeps the digits of the mean
-            logits_mean = torch.logit(to_double(mean))
+        logits_mean = logits_of(mean, logits_mean)
         self._store(
             precision=precision,
             logits_mean=logits_mean,

@@ -76,7 +76,7 @@ class CensoredFamily(WrapperFamily):
         self.loss_support = self.base.loss_support
         self.grad_takes_exposure = self.base.grad_takes_exposure
         self.least_log_std = self.base.least_log_std  # type: ignore[misc]
-        self.domain = f"{self.base.domain}; or (lower, upper) around it"  # type: ignore[misc]
+        self.domain = f"{self.base.domain}; or (lower, upper) around it"
 
     def _check_base(self) -> None:
         super()._check_base()

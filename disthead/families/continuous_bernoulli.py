@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import tensors, to_double
+from disthead.distributions.base import logits_of, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -44,10 +44,8 @@ class ContinuousBernoulli(Continuous):
 
     def __init__(self, probs=None, *, logits=None):
         probs, logits = tensors(probs, logits)
-        if logits is None:
-            # in double precision, which keeps the digits of the probability
-            logits = torch.logit(to_double(probs)).to(probs.dtype)
-        self._store(logits=logits)
+        logits = logits_of(probs, logits)
+        self._store(logits=logits if probs is None else logits.to(probs.dtype))
 
     @property
     def probs(self) -> Tensor:

@@ -1,10 +1,12 @@
 """The Conway-Maxwell-Poisson distribution: counts with any scatter, from geometric to Bernoulli."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors, to_double
+from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, to_double
 from disthead.distributions.summed import Summed, rule_over_integers
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
@@ -23,7 +25,8 @@ __all__ = [
 _LEAST_NU = 0.05  # of a layer's outputs: below, the mean rate^(1 / nu) has any magnitude
 _MOST_LOG_CENTRE = 690.0  # exp of it is still a number
 _SMALL_LOG_CENTRE = 4.0
-_FEW = 1e9  # centres from which on the normaliser is its asymptotic series
+_FAR_CENTRE = 1e9  # from which on the normaliser is its asymptotic series
+_LOG_FAR_CENTRE = math.log(_FAR_CENTRE)
 _STEPS = 60  # of Newton's method at most, and in graphs
 _STEPS_OF_GRAPHS = 16
 
@@ -90,7 +93,7 @@ class ConwayMaxwellPoisson(Summed):
 
     def _terms(self) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
-            peak = self.mode.clamp(max=_FEW)
+            peak = self.mode.clamp(max=_FAR_CENTRE)
             parts = [
                 rule_over_integers(self._lowest(peak), peak),
                 rule_over_integers(peak + 1, self._highest(peak + 1)),
@@ -103,10 +106,10 @@ class ConwayMaxwellPoisson(Summed):
         _, log_terms, sign = self._terms()
         top = log_terms.detach().amax(0)
         by_sum = (sign * (log_terms - top).exp()).sum(0).log() + top
-        far = self._log_centre > torch.tensor(_FEW).log()
+        far = self._log_centre > _LOG_FAR_CENTRE
         # Gaunt et al. 2019, to the first order in 1 / (nu centre)
         log_centre, nu = torch.where(far, self._log_centre, 0.0), self.nu
-        flat = (1 - nu) / 2 * (torch.log(torch.tensor(2 * torch.pi)) + log_centre) - 0.5 * nu.log()
+        flat = (1 - nu) * (HALF_LOG_TWO_PI + 0.5 * log_centre) - 0.5 * nu.log()
         correction = (nu.square() - 1) / (24 * nu) * torch.exp(-log_centre)
         return torch.where(far, flat + torch.where(far, correction, 0.0), by_sum)
 
@@ -118,14 +121,14 @@ class ConwayMaxwellPoisson(Summed):
     @property
     @in_double
     def mean(self) -> Tensor:
-        far = self._log_centre > torch.tensor(_FEW).log()
+        far = self._log_centre > _LOG_FAR_CENTRE
         inner = torch.where(far, self._log_centre, 0.0).exp()
         return torch.where(far, inner + (1 - self.nu) / (2 * self.nu), self._moments()[0])
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        far = self._log_centre > torch.tensor(_FEW).log()
+        far = self._log_centre > _LOG_FAR_CENTRE
         inner = torch.where(far, self._log_centre, 0.0).exp()
         return torch.where(far, inner / self.nu, self._moments()[1])
 

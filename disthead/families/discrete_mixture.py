@@ -7,14 +7,13 @@ from torch import Tensor
 
 from disthead.distributions.components import Components, LogDensity
 from disthead.distributions.discrete import Discrete, search_start, sum_rule
-from disthead.distributions.mass_tables import crps_of, grouped_by_width
+from disthead.distributions.mass_tables import MAX_TABLE_WIDTH, crps_of, grouped_by_width
 from disthead.distributions.shortest_runs import SeveralPeaks
 from disthead.distributions.univariate import in_double
 from disthead.special.integer_search import integer_search
 
 __all__ = ["DiscreteMixture"]
 
-_MAX_TABLE_WIDTH = 2048  # integers that a table may have
 _MIN_LEVELS_OF_TABLE = 5  # of a row: from here on one table costs less than single searches
 _TABLE_ERROR = 1e-13  # bound on the relative error of sums over a table
 
@@ -107,7 +106,7 @@ class DiscreteMixture(Components, SeveralPeaks, Discrete):
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
         groups, wide_rows = grouped_by_width(
-            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+            first, last, MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
         )
         for at, width in groups:
             result[at] = flat[at]._least_in_table(columns[0][at].contiguous(), first[at], width)
@@ -162,7 +161,7 @@ class DiscreteMixture(Components, SeveralPeaks, Discrete):
         peaks = flat._peaks()
         first, last = peaks.amin(-1), peaks.amax(-1)
         groups, wide_rows = grouped_by_width(
-            first, last, _MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
+            first, last, MAX_TABLE_WIDTH, flat._numbers_of_a_mass()
         )
         if len(wide_rows):
             return super().mode

@@ -24,6 +24,7 @@ __all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "
 
 ENTRY_POINTS = "disthead.families"  # the group in which installed packages declare their families
 _MOST_FORMULAS = 64  # of one family
+_MOST_NAMES = 8  # of families in an error
 # former names of attributes and methods, which still work with a warning
 _FORMER_NAMES = {
     "check_known": "check_row_constants",
@@ -401,7 +402,8 @@ class Family(ABC):
         raise TargetError(
             f"{column} must be in the support of {self.name} ({self.domain}), got {where}."
             + (
-                f" Families that take such targets: {', '.join(takers)}."
+                f" Families that take such targets: {', '.join(takers[:_MOST_NAMES])}"
+                f"{' and others' * (len(takers) > _MOST_NAMES)}."
                 if takers and y.ndim == 1
                 else ""
             )
@@ -415,11 +417,11 @@ class Family(ABC):
         Args:
             constants: name -> values, as `row_constant` allows them.
         """
-        given = dict(constants)
-        if "offset" in given:
-            exposure = given.pop("offset").exp()
-            given["exposure"] = exposure * given["exposure"] if "exposure" in given else exposure
-        return given
+        result = dict(constants)
+        if "offset" in result:
+            exposure = result.pop("offset").exp()
+            result["exposure"] = exposure * result["exposure"] if "exposure" in result else exposure
+        return result
 
     def check_beside(  # noqa: B027
         self, y: Tensor, constants: Mapping[str, Tensor], column: str = "the target"

@@ -322,9 +322,8 @@ class GammaFamily(Family):
     )
     edge_remedy = (
         "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own (no claim, no rain), take hurdle with this base: zero or not, and gamma for the "
-        "targets above zero. Where it stands for 'too small to measure', add "
-        "a stated amount, such as half the smallest positive value."
+        "own (no claim, no rain), take hurdle with this base. Where it stands for 'too small to "
+        "measure', add a stated amount, such as half the smallest positive value."
     )
 
     def __init__(self, parametrization: str = "rate"):

@@ -17,10 +17,10 @@ from disthead.special import expm1mx
 from disthead.special.gamma_moments import lgamma1p_slope, lgamma_convexity
 from disthead.special.generalized_pareto import from_pareto_hazard, pareto_hazard, penalty
 from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.stirling import EULER
 
 __all__ = ["GeneralizedExtremeValue", "GeneralizedExtremeValueFamily"]
 
-_EULER = 0.5772156649015329
 _FARTHEST = 1e300  # standardised targets beyond it, infinity among them, count as that far
 
 
@@ -57,8 +57,6 @@ class GeneralizedExtremeValue(Continuous):
     support = constraints.real
 
     def __init__(self, loc, scale=None, concentration=None, *, log_scale=None):
-        if concentration is None:
-            raise TypeError("a generalised extreme value distribution needs its concentration")
         loc, scale, concentration, log_scale = tensors(loc, scale, concentration, log_scale)
         scale, log_scale = positive(scale, log_scale)
         self._store(loc=loc, scale=scale, concentration=concentration, log_scale=log_scale)
@@ -140,7 +138,7 @@ class GeneralizedExtremeValue(Continuous):
 
     @in_double
     def entropy(self) -> Tensor:
-        return self.log_scale + _EULER * (1 + self.concentration) + 1
+        return self.log_scale + EULER * (1 + self.concentration) + 1
 
 
 class GeneralizedExtremeValueFamily(Family):
@@ -184,8 +182,8 @@ class GeneralizedExtremeValueFamily(Family):
         # would lie beyond the limit
         mean, spread, skewness = l_moments(y)
         spread = with_min_scale(spread, y)
-        ratio = 2 / (3 + skewness / spread) - math.log(2) / math.log(3)
-        c = -(7.8590 * ratio + 2.9554 * ratio.square()).clamp(-0.5, 0.4)
+        excess = 2 / (3 + skewness / spread) - math.log(2) / math.log(3)
+        c = -(7.8590 * excess + 2.9554 * excess.square()).clamp(-0.5, 0.4)
         loc, scale = _with_l_moments(mean, spread, c)
         inside = (1 + c * (y - loc) / scale > 0.01).all(0)
         c = torch.where(inside, c, 0.0)

@@ -221,12 +221,7 @@ class GeneralizedGammaFamily(Family):
         "Share the shapes between rows (shared=('concentration', 'power')), or take the special "
         "case that fits: gamma, weibull or log_normal. log_logistic for heavier tails."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take two models: bernoulli for zero or not, generalized_gamma for the targets above "
-        "zero. Where it stands for 'too small to measure', add a stated amount, such as half the "
-        "smallest positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> GeneralizedGamma:
         return GeneralizedGamma(**parameters)

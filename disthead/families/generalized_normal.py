@@ -1,4 +1,4 @@
-"""The generalised normal distribution: symmetric noise whose shape runs from Laplace to uniform."""
+"""The generalised normal distribution: symmetric noise from Laplace over normal to uniform."""
 
 import math
 
@@ -25,7 +25,7 @@ class GeneralizedNormal(Symmetric):
     """Generalised normal distribution with density b exp(-|z|^b) / (2 scale Gamma(1 / b)), real y.
 
     Here z = (y - loc) / scale and b = power. Power 1 is the Laplace distribution, power 2 the
-    normal one with the standard deviation scale / sqrt(2), and large shapes approach the uniform
+    normal one with the standard deviation scale / sqrt(2), and large powers approach the uniform
     distribution on loc +- scale. Source: Nadarajah 2005, A generalized normal distribution.
 
     Args:
@@ -94,7 +94,7 @@ class GeneralizedNormal(Symmetric):
 
     def _tail_quantile(self, tail: Tensor) -> Tensor:
         a, p = 1 / self.power, 1 - 2 * tail
-        # For small powers x, P(a, x) = x^a / Gamma(1 + a); they underflow where a is small.
+        # For small x = |z|^b, P(a, x) = x^a / Gamma(1 + a); they underflow where a is small.
         at_loc = p <= 0
         p = torch.where(at_loc, 0.5, p)
         log_small = p.log() + lgamma1p(a)
@@ -138,7 +138,7 @@ class GeneralizedNormal(Symmetric):
         raised = self._power(distance)
         near = self.scale * distance * gammainc(a, raised)
         half = betainc(a, 2 * a, torch.full_like(a, 0.5))
-        mean_distance = self._moment(1.0).clamp(max=_LARGE)  # a number, for shapes near 0, too
+        mean_distance = self._moment(1.0).clamp(max=_LARGE)  # finite for powers near 0, too
         return near + mean_distance * (gammaincc(2 * a, raised) - half)
 
 
@@ -189,7 +189,7 @@ class GeneralizedNormalFamily(Family):
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.median(0).values
         distance = (y - loc).abs()
-        # E|Z|^2 / E|Z|^2 of Laplace is 2, of the normal distribution pi / 2: a rough inverse.
+        # E|Z|^2 / (E|Z|)^2 of Laplace is 2, of the normal distribution pi / 2: a rough inverse.
         mean = distance.mean(0)
         square = (distance / with_min_scale(mean, y)).square().mean(0)
         power = (2 / (square - 0.57).clamp(min=0.25)).clamp(0.7, 6.0)

@@ -45,8 +45,6 @@ class GeneralizedPareto(Continuous):
     support = constraints.nonnegative
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None):
-        if concentration is None:
-            raise TypeError("a generalised Pareto distribution needs its concentration")
         scale, concentration, log_scale = tensors(scale, concentration, log_scale)
         scale, log_scale = positive(scale, log_scale)
         self._store(scale=scale, concentration=concentration, log_scale=log_scale)

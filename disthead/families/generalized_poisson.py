@@ -108,12 +108,12 @@ class GeneralizedPoisson(Summed):
         inside = k <= last
         return k, torch.where(inside, self._log_weight(torch.where(inside, k, 0.0)), -torch.inf)
 
-    def _moment(self, given: Tensor, function) -> Tensor:
+    def _moment(self, untruncated: Tensor, function) -> Tensor:
         few, count = self._ends_early()
         if count == 0:
-            return given
+            return untruncated
         k, weights = self._few_weights(few, count)
-        return torch.where(few, (weights.softmax(0) * function(k)).sum(0), given)
+        return torch.where(few, (weights.softmax(0) * function(k)).sum(0), untruncated)
 
     @property
     @in_double

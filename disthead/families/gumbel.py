@@ -14,10 +14,10 @@ from disthead.links import LINKS
 from disthead.special import integrate
 from disthead.special.fast import Positive
 from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.stirling import EULER
 
 __all__ = ["Gumbel", "GumbelFamily"]
 
-_EULER = 0.5772156649015329
 _FAR = 40.0  # exp(-_FAR) is below the rounding of one
 
 
@@ -66,7 +66,7 @@ class Gumbel(LocationScale):
     @property
     @in_double
     def mean(self) -> Tensor:
-        return self.loc + _EULER * self.scale
+        return self.loc + EULER * self.scale
 
     @property
     @in_double
@@ -89,7 +89,7 @@ class Gumbel(LocationScale):
 
     @in_double
     def entropy(self) -> Tensor:
-        return self.log_scale + (1 + _EULER)
+        return self.log_scale + (1 + EULER)
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class Gumbel(LocationScale):
         far = z < -math.log(_FAR)  # where Ein(x) = log(x) + gamma
         x = torch.exp(-torch.where(far, 0.0, z))
         entire = integrate(lambda t: -torch.expm1(-x * t) / t, torch.zeros_like(x), 1.0, 48)
-        value = torch.where(far, _EULER - z, z - _EULER + 2 * entire)
+        value = torch.where(far, EULER - z, z - EULER + 2 * entire)
         return self.scale * (value - math.log(2))
 
 
@@ -140,4 +140,4 @@ class GumbelFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         scale = sample_std(y) * math.sqrt(6) / math.pi
-        return {"loc": y.mean(0) - _EULER * scale, "scale": scale}
+        return {"loc": y.mean(0) - EULER * scale, "scale": scale}

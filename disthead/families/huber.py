@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.arrays import as_number
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
 from disthead.distributions.location_scale import Symmetric, divergence_between_kinks
 from disthead.distributions.univariate import in_double, with_min_scale
@@ -186,10 +187,9 @@ class HuberFamily(Family):
     )
 
     def __init__(self, delta: float | None = _DELTA):
-        if delta is not None and not 0 < delta < math.inf:
-            raise ValueError(
-                f"delta must be positive, such as {_DELTA}, or None to learn it, got {delta!r}."
-            )
+        if delta is not None:
+            expected = f"a positive number, such as {_DELTA}, or None to learn it"
+            delta = as_number(delta, "delta of huber", expected, lambda x: 0 < x < math.inf)
         self.delta = delta
         link = LINKS["softplus"] if delta is None else LINKS["softplus"].constant(delta)
         self.parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"], "delta": link}

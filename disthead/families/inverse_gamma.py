@@ -202,12 +202,7 @@ class InverseGammaFamily(Family):
         "gamma or log_normal for lighter tails and smaller values, log_logistic for a heavy tail "
         "on the side of small values, too."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero. Where zero is an outcome of its own, take two "
-        "models: bernoulli for zero or not, inverse_gamma for the targets above zero. Where it "
-        "stands for 'too small to measure', add a stated amount, such as half the smallest "
-        "positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> InverseGamma:
         return InverseGamma(**parameters)

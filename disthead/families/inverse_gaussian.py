@@ -11,6 +11,7 @@ from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
 from disthead.families.family import Family
+from disthead.families.gamma import GammaFamily
 from disthead.links import LINKS
 from disthead.special.fast import Positive
 from disthead.special.inverse_gaussian import (
@@ -231,12 +232,7 @@ class InverseGaussianFamily(Family):
         "gamma where the standard deviation is proportional to the mean, log_normal for a similar "
         "shape with a spread in per cent."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero. Where zero is an outcome of its own, take two "
-        "models: bernoulli for zero or not, inverse_gaussian for the targets above zero. Where it "
-        "stands for 'too small to measure', add a stated amount, such as half the smallest "
-        "positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def __init__(self, parametrization: str = "loc"):
         if parametrization not in ("loc", "mean"):

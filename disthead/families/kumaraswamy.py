@@ -14,10 +14,10 @@ from disthead.links import LINKS
 from disthead.special import betainc, log_beta
 from disthead.special.digamma import digamma
 from disthead.special.incomplete_gamma import log1mexp
+from disthead.special.stirling import EULER
 
 __all__ = ["Kumaraswamy", "KumaraswamyFamily"]
 
-_EULER = 0.5772156649015329
 _EARLY = -36.0  # exp(_EARLY) is below the rounding of one
 
 
@@ -133,7 +133,7 @@ class Kumaraswamy(Continuous):
         Here gamma is Euler's constant.
         """
         a, b = self.concentration1, self.concentration0
-        harmonic = digamma(b + 1) + _EULER
+        harmonic = digamma(b + 1) + EULER
         height = self.log_concentration1 + self.log_concentration0
         return 1 - 1 / b + (1 - 1 / a) * harmonic - height
 
@@ -181,10 +181,10 @@ class KumaraswamyFamily(Family):
         "variance, and y and 1 - y are not treated alike."
     )
     remedy = (
-        "beta for a mean of its own and for symmetry, logit_normal for lighter ends; two models "
-        "for exact ends: see at the edge."
+        "beta for a mean of its own and for symmetry, logit_normal for lighter ends; "
+        "zero_one_inflated for exact ends: see at the edge."
     )
-    edge_remedy = BetaFamily.edge_remedy.replace("beta for", "kumaraswamy for")
+    edge_remedy = BetaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> Kumaraswamy:
         return Kumaraswamy(**parameters)

@@ -11,6 +11,7 @@ from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
+from disthead.families.gamma import GammaFamily
 from disthead.links import LINKS
 from disthead.special import betainc
 from disthead.special.eager import are_concrete
@@ -195,12 +196,7 @@ class LogLogisticFamily(Family):
         "log_normal or weibull for lighter tails, gamma for sums of waiting times. Predict the "
         "median where the mean is infinite."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take two models: bernoulli for zero or not, log_logistic for the targets above zero. "
-        "Where it stands for 'too small to measure', add a stated amount, such as half the "
-        "smallest positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> LogLogistic:
         return LogLogistic(**parameters)

@@ -14,6 +14,7 @@ from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
 from disthead.families.family import Family
+from disthead.families.gamma import GammaFamily
 from disthead.links import LINKS
 from disthead.special import expm1mx, integrate, log_ndtr
 from disthead.special.eager import are_plain_numbers
@@ -295,12 +296,7 @@ class LogNormalFamily(Family):
         "gamma or weibull when small values are common; where there are zeros, hurdle: see at the "
         "edge."
     )
-    edge_remedy = (
-        "A target of exactly 0 has no logarithm. Where zero is an outcome of its own, take "
-        "hurdle with this base: zero or not, and log_normal for the targets above zero. Where it "
-        "stands for 'too small to measure', add a stated amount, such as half the smallest "
-        "positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def __init__(self, parametrization: str = "loc"):
         if parametrization not in ("loc", "mean"):
@@ -315,7 +311,9 @@ class LogNormalFamily(Family):
             self.parameters = {"loc": LINKS["identity"], "scale": LINKS["softplus"]}
 
     def make(self, **parameters: Tensor) -> LogNormal:
-        return MeanLogNormal(**parameters) if "mean" in self.parameters else LogNormal(**parameters)
+        if self.parametrization == "mean":
+            return MeanLogNormal(**parameters)
+        return LogNormal(**parameters)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         logs = y.log()

@@ -155,10 +155,10 @@ class LogitNormalFamily(Family):
         "scale of log-odds. Mean and variance have no closed form."
     )
     remedy = (
-        "beta or kumaraswamy when values near the ends are common; two models for exact ends: see "
-        "at the edge."
+        "beta or kumaraswamy when values near the ends are common; zero_one_inflated for exact "
+        "ends: see at the edge."
     )
-    edge_remedy = BetaFamily.edge_remedy.replace("beta for", "logit_normal for")
+    edge_remedy = BetaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> LogitNormal:
         return LogitNormal(**parameters)

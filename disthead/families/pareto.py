@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import as_number
 from disthead.distributions.base import positive, tensors, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
@@ -176,11 +177,8 @@ class ParetoFamily(Family):
     )
 
     def __init__(self, scale: float = 1.0):
-        if not 0 < float(scale) < float("inf"):
-            raise ValueError(
-                f"scale of pareto must be a positive number, the known minimum, got {scale!r}."
-            )
-        self.scale = float(scale)
+        expected = "a positive number, the known minimum of the targets"
+        self.scale = as_number(scale, "scale of pareto", expected, lambda x: 0 < x < torch.inf)
         self.parameters = {
             "scale": LINKS["softplus"].constant(self.scale),
             "alpha": LINKS["softplus"],

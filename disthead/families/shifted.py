@@ -30,8 +30,9 @@ class Shifted(constraints.Constraint):
         if loc is None:
             return
         for name in ("lower_bound", "upper_bound"):
-            if hasattr(support, name):
-                setattr(self, name, getattr(support, name) + loc)
+            bound = getattr(support, name, None)
+            if bound is not None:
+                setattr(self, name, bound + loc)
 
     def check(self, value: Tensor) -> Tensor:
         if self.loc is None:

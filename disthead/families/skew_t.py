@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
+from disthead.arrays import as_number
 from disthead.distributions.base import positive, tensors
 from disthead.distributions.skewed import Skewed, moment_estimate, skew_normal_sample
 from disthead.distributions.univariate import in_double
@@ -212,8 +213,7 @@ class SkewTFamily(Family):
     )
 
     def __init__(self, min_df: float = 2.0):
-        if min_df < 0:
-            raise ValueError(f"min_df must be zero or more, got {min_df}.")
+        min_df = as_number(min_df, "min_df of skew_t", "zero or more", lambda x: 0 <= x < math.inf)
         df = LINKS["softplus"].shifted(min_df) if min_df else LINKS["softplus"]
         self.min_df = min_df
         self.parameters = {

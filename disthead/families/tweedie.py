@@ -6,6 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
+from disthead.arrays import as_number
 from disthead.distributions.base import Kind, positive, root, stored, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
@@ -234,12 +235,6 @@ class Tweedie(Univariate):
         through = self.cdf(y)
         return torch.where(y == 0, 0.0, through), through
 
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The randomised probability integral transform, uniform if y has this distribution."""
-        below, through = self.cdf_limits(y)
-        u = torch.rand(through.shape, generator=generator, dtype=through.dtype, device=self.device)
-        return below + u * (through - below)
-
     def icdf(self, q: Tensor) -> Tensor:
         """The quantile: the smallest y with cdf(y) >= q, which is 0 up to P(Y = 0).
 
@@ -357,7 +352,10 @@ def _root(
 
 
 def _shortest(amounts: _PositiveSum, level: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of the shortest interval with that probability, by golden section."""
+    """The ends of the shortest interval with that probability, by golden section.
+
+    `shortest_interval` would take the pole at 0 for the only peak, where a higher one follows.
+    """
     ratio = 0.5 * (5**0.5 - 1)
     low, high = torch.zeros_like(level), 1 - level
 
@@ -434,17 +432,20 @@ class TweedieFamily(Family):
         "itself. Totals of many amounts have no zeros left, and heavy tails are underestimated."
     )
     remedy = (
-        "gamma where there are no zeros. Where zeros have causes of their own, two models: "
-        "bernoulli for zero or not, gamma or log_normal for the targets above zero."
+        "gamma where there are no zeros; hurdle with the base gamma or log_normal where zeros have "
+        "causes of their own."
     )
 
     def __init__(self, power: float | None = 1.5):
-        if power is not None and not 1 < float(power) < 2:
-            raise ValueError(
-                f"power of tweedie must be between 1 and 2, or None to be learned, got {power!r}. "
-                "Try 1.5, or the families gamma for 2 and inverse_gaussian for 3."
-            )
-        self.power = None if power is None else float(power)
+        expected = (
+            "between 1 and 2, such as 1.5, or None to learn it (gamma has the power 2, "
+            "inverse_gaussian 3)"
+        )
+        self.power = (
+            None
+            if power is None
+            else as_number(power, "power of tweedie", expected, lambda x: 1 < x < 2)
+        )
         link = LINKS["sigmoid"].shifted(1.0)
         self.parameters = {
             "mean": LINKS["softplus"],

@@ -14,16 +14,17 @@ from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
+from disthead.families.gamma import GammaFamily
 from disthead.links import LINKS
 from disthead.special import expm1mx, log_gammainc
 from disthead.special.fast import Positive
+from disthead.special.gamma_moments import lgamma_convexity
 from disthead.special.incomplete_gamma import log1mexp
 from disthead.special.inverse import newton_from_left
 from disthead.special.numeric import by_rows
+from disthead.special.stirling import EULER
 
 __all__ = ["Weibull", "WeibullFamily"]
-
-_EULER = 0.5772156649015329
 
 
 class Weibull(Continuous):
@@ -157,12 +158,14 @@ class Weibull(Continuous):
         """2 log(scale) + log(Gamma(1 + 2 / k) - Gamma(1 + 1 / k)^2), k = concentration."""
         power = 1 / self.concentration
         log_square = 2 * torch.lgamma(1 + power)
-        # lgamma(1 + 2 x) - 2 lgamma(1 + x), x^2 pi^2 / 6 for small x
-        return 2 * self.log_scale + log_square + torch.log(torch.expm1(_convexity(power)))
+        # the square of a larger number may overflow, and so does the variance
+        power = power.clamp(max=1e100)
+        log_ratio = power.square() * lgamma_convexity(power)
+        return 2 * self.log_scale + log_square + torch.log(torch.expm1(log_ratio))
 
     @in_double
     def entropy(self) -> Tensor:
-        return _EULER * (1 - 1 / self.concentration) + self.log_scale - self.log_concentration + 1
+        return EULER * (1 - 1 / self.concentration) + self.log_scale - self.log_concentration + 1
 
     @in_double
     def crps(self, y: Tensor) -> Tensor:
@@ -209,20 +212,6 @@ def _log_of_near(y: Tensor, scale: Tensor) -> Tensor:
     return torch.log1p((y - scale) / scale)
 
 
-def _convexity(x: Tensor) -> Tensor:
-    """lgamma(1 + 2 x) - 2 lgamma(1 + x) for x > 0, without cancellation for small x."""
-    small = x < 0.05
-    inner = torch.where(small, x, 0.05)
-    series = torch.zeros_like(x)
-    for k in range(14, 1, -1):
-        zeta = float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 1.0))
-        series = series * inner + (-1) ** k * zeta * (2**k - 2) / k
-    far = torch.where(small, 1.0, x)
-    return torch.where(
-        small, series * inner.square(), torch.lgamma(1 + 2 * far) - 2 * torch.lgamma(1 + far)
-    )
-
-
 @register_kl(Weibull, Weibull)
 @in_double
 def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
@@ -233,7 +222,7 @@ def _kl_weibull(p: Weibull, q: Weibull) -> Tensor:
     power = q.concentration / p.concentration
     moment = torch.lgamma(1 + power)
     log_moment = q.concentration * (p.log_scale - q.log_scale) + moment
-    return expm1mx(log_moment) + moment + _EULER * (power - 1) - torch.log(power)
+    return expm1mx(log_moment) + moment + EULER * (power - 1) - torch.log(power)
 
 
 class WeibullFamily(Family):
@@ -265,12 +254,7 @@ class WeibullFamily(Family):
         "log_normal for heavy tails or a hazard with a peak, gamma for sums of waiting times. "
         "Lives that still run are censored: the family censored takes them."
     )
-    edge_remedy = (
-        "A target of exactly 0 has the density zero or infinity. Where zero is an outcome of its "
-        "own, take hurdle with this base: zero or not, and weibull for the targets above zero. "
-        "Where it stands for 'too small to measure', add a stated amount, such as half the "
-        "smallest positive value."
-    )
+    edge_remedy = GammaFamily.edge_remedy
 
     def make(self, **parameters: Tensor) -> Weibull:
         return Weibull(**parameters)
@@ -284,6 +268,6 @@ class WeibullFamily(Family):
         std = torch.where(y.amin(0) < y.amax(0), std.clamp(min=1e-6), 0.1)
         concentration = (math.pi / math.sqrt(6) / std).clamp(min=1e-3)
         return {
-            "scale": torch.exp(logs.mean(0) + _EULER / concentration),
+            "scale": torch.exp(logs.mean(0) + EULER / concentration),
             "concentration": concentration,
         }

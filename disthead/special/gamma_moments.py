@@ -8,17 +8,16 @@ from torch import Tensor
 
 from .precision import horner
 from .quadrature import gauss_legendre
-from .stirling import lgamma, lgamma1p, trigamma
+from .stirling import EULER, lgamma, lgamma1p, trigamma
 
 __all__ = ["lgamma1p_slope", "lgamma_convexity", "log_gamma_second_difference"]
 
 _NEAR = 0.02  # where the series below are exact to rounding
-_EULER = 0.5772156649015329
 _ZETA = {
     k: float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 1.0))
     for k in range(2, 14)
 }
-_SLOPE = [-_EULER] + [(-1) ** k * _ZETA[k] / k for k in range(2, 12)]
+_SLOPE = [-EULER] + [(-1) ** k * _ZETA[k] / k for k in range(2, 12)]
 _CONVEXITY = [(-1) ** k * _ZETA[k] * (2**k - 2) / k for k in range(2, 14)]
 
 
@@ -44,7 +43,7 @@ def lgamma_convexity(x: Tensor) -> Tensor:
     """
     near = x.abs() < _NEAR
     far = torch.where(near, 1.0, x)
-    direct = (lgamma(1 + 2 * far) - 2 * lgamma(1 + far)) / far.square()
+    direct = (lgamma1p(2 * far) - 2 * lgamma1p(far)) / far.square()
     return torch.where(near, horner(torch.where(near, x, 0.0), _CONVEXITY), direct)
 
 

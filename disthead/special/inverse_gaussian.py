@@ -16,10 +16,10 @@ from .incomplete_gamma import log1mexp
 from .inverse import newton_from_left
 from .plain import erfcx
 from .quadrature import gauss_legendre
+from .stirling import EULER
 
 __all__ = ["exp1_scaled", "inverse_gaussian_log_tails", "inverse_gaussian_quantile"]
 
-_EULER = 0.5772156649015329
 _ROOT_HALF = math.sqrt(0.5)
 _FAR = 40.0  # where exp(-u^2 - 2 a u) is 0 to rounding
 
@@ -96,7 +96,7 @@ class _Exp1Scaled(Elementwise):
         for n in range(1, 32):
             term = -term * near / n
             total = total - term / n
-        series = torch.exp(near) * (total - _EULER - torch.log(near))
+        series = torch.exp(near) * (total - EULER - torch.log(near))
         fraction = far + 121
         for n in range(60, 0, -1):
             fraction = far + (2 * n - 1) - n * n / fraction

@@ -35,7 +35,7 @@ _ZETA = [
     float(torch.special.zeta(torch.tensor(float(k), dtype=torch.float64), 2.0)) * (-1) ** k / k
     for k in range(2, 30)
 ]
-_EULER = 0.5772156649015329
+EULER = 0.5772156649015329
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _LARGE = 10.0  # from here on Stirling's series with the terms above is exact to rounding
 
@@ -238,7 +238,7 @@ def _lgamma(x):
 
 def _lgamma2p(x):
     """The function log Gamma(2 + x) for |x| <= 1/2."""
-    return x * (1 - _EULER + x * horner(x, _ZETA))
+    return x * (1 - EULER + x * horner(x, _ZETA))
 
 
 def lgamma1p(x):

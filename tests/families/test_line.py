@@ -58,12 +58,14 @@ def test_asymmetric_laplace_is_pyros_with_other_parameters():
 
 def test_a_wrong_quantile_or_threshold_is_refused():
     for wrong in (0, 1.0, -0.5, 90):
-        with pytest.raises(ValueError, match=r"quantile must be a level .* got"):
+        with pytest.raises(
+            ValueError, match=r"quantile of asymmetric_laplace must be a level .* got"
+        ):
             dh.get_family("asymmetric_laplace", quantile=wrong)
         if wrong <= 0:
-            with pytest.raises(ValueError, match=r"delta must be positive.* got"):
+            with pytest.raises(ValueError, match=r"delta of huber must be a positive number.* got"):
                 dh.get_family("huber", delta=wrong)
-    with pytest.raises(ValueError, match=r"min_df must be zero or more, got -1"):
+    with pytest.raises(ValueError, match=r"min_df of skew_t must be zero or more, got -1"):
         dh.get_family("skew_t", min_df=-1)
 
 
