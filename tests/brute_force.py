@@ -29,6 +29,8 @@ def quantile_grid(dist: Distribution, panel_count: int) -> Tensor:
     quantiles = [dist.icdf(levels)]
     if hasattr(dist, "components"):
         quantiles.append(dist.components.icdf(levels.unsqueeze(-1)).flatten())
+    if hasattr(dist, "breakpoints"):
+        quantiles.append(dist.breakpoints.flatten())
     return torch.cat(quantiles).detach().unique()
 
 

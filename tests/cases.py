@@ -38,6 +38,8 @@ from tests.truth import (
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
+    histogram_cdf,
+    histogram_log_prob,
     identity,
     laplace_cdf,
     laplace_crps,
@@ -145,6 +147,7 @@ class Case:
             miss.
         has_pole: whether the density is infinite at an end of the support where numbers are too
             coarse to hold its mass.
+        has_steps: whether the density jumps within the support.
         links: the parameters with their default links, in the order of the raw outputs.
     """
 
@@ -162,6 +165,7 @@ class Case:
     infinite: Sequence[str] = ()
     heavy_tailed: bool = False
     has_pole: bool = False
+    has_steps: bool = False
     links: str = ""
 
     def __str__(self) -> str:
@@ -509,6 +513,29 @@ CONTINUOUS = [
                 scale * ((y - loc) / scale + 2 * softplus((loc - y) / scale) - 1)
             ),
             peer=lambda of, raw: of.Logistic(raw[..., 0], tensor_softplus(raw[..., 1])),
+        ),
+    ),
+    Case(
+        "histogram",
+        "histogram",
+        [-2.0, 0.3, 1.0, -0.4, -1.5, 0.2, -0.5],
+        {"edges": (-1.0, -0.25, 0.5, 2.0)},
+        links="logits softmax, tail_scale softplus",
+        has_steps=True,
+        truth=Truth(
+            (identity, identity, identity, identity, softplus, softplus),
+            (
+                (-110.0, 0.0, 50.0),
+                (-20.0, 0.3),
+                (0.0, 20.0),
+                (-1.0, 50.0),
+                (-110.0, 0.5, 1e6),
+                (-50.0, 0.0, 1e3),
+            ),
+            lambda *parameters: [-0.9, -0.7, 0.4, 0.7, 1.9, 3.0, -2.0, -100.0, 1e6],
+            log_prob=histogram_log_prob,
+            cdf=histogram_cdf,
+            options={"edges": (-1.0, 0.5, 2.0)},
         ),
     ),
 ]

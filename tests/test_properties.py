@@ -306,7 +306,7 @@ def test_highest_density_interval_is_the_shortest_that_holds_its_level(case, lev
     others = dist.icdf((below + level).clamp(max=1)) - dist.icdf(below)
     assert (upper - lower <= others * (1 + 1e-9)).all()
     start, end = dist.support_limits()
-    if lower > start and upper < end:
+    if lower > start and upper < end and not case.has_steps:
         torch.testing.assert_close(dist.log_prob(lower), dist.log_prob(upper), rtol=0, atol=1e-4)
 
 

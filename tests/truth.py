@@ -292,6 +292,33 @@ def mixture_crps(w0, w1, loc0, loc1, scale0, scale1, y):
     return score
 
 
+def histogram_probs(*logits):
+    return [
+        mp.exp(log_prob) * mp.mpf(99) / 100 + mp.mpf(1) / 100 / len(logits)
+        for log_prob in log_softmax(logits)
+    ]
+
+
+def histogram_log_prob(left, first, second, right, low, high, y):
+    """Two bins with the edges -1, 1/2 and 2."""
+    left, first, second, right = histogram_probs(left, first, second, right)
+    if y <= -1:
+        return mp.log(left / low) + (y + 1) / low
+    if y > 2:
+        return mp.log(right / high) - (y - 2) / high
+    return mp.log((first if y <= 0.5 else second) / mp.mpf(1.5))
+
+
+def histogram_cdf(left, first, second, right, low, high, y):
+    left, first, second, right = histogram_probs(left, first, second, right)
+    if y <= -1:
+        return left * mp.exp((y + 1) / low)
+    if y > 2:
+        return 1 - right * mp.exp(-(y - 2) / high)
+    shares = [min(max(y - start, 0) / mp.mpf(1.5), 1) for start in (-1, mp.mpf(0.5))]
+    return left + first * shares[0] + second * shares[1]
+
+
 def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     """Two dimensions, scale_tril = [[a, 0], [b, c]]."""
     z0 = (y[0] - loc0) / a
