@@ -60,6 +60,8 @@ from tests.truth import (
     proportions,
     sigmoid,
     softplus,
+    spline_log_odds,
+    spline_log_prob,
     student_t_cdf,
     student_t_crps,
     student_t_entropy,
@@ -182,6 +184,11 @@ class Case:
         vectors.
         """
         return (_CLAIMS[self.kind] | (_VECTOR if self.outputs else set())) - self.without
+
+    @property
+    def has_breakpoints(self) -> bool:
+        """Whether the density has jumps or kinks, which quadratures have to know of."""
+        return hasattr(self.dist(), "breakpoints")
 
     @property
     def step(self) -> float:
@@ -536,6 +543,28 @@ CONTINUOUS = [
             log_prob=histogram_log_prob,
             cdf=histogram_cdf,
             options={"edges": (-1.0, 0.5, 2.0)},
+        ),
+    ),
+    Case(
+        "quantile_function",
+        "quantile_function",
+        [0.3, -0.4, 0.2, -0.3, 0.1, -0.2, 0.4, 0.3, 0.1, 0.9, 0.6, 0.4],
+        {"num_bins": 3},
+        links="loc identity, scale softplus, width_logits identity, height_logits identity, slope "
+        "softplus",
+        truth=Truth(
+            (
+                *(identity, softplus, identity, identity, identity, identity),
+                *[lambda x: mp.mpf(0.01) + softplus(x)] * 3,
+            ),
+            (
+                *((-110.0, 0.3, 1e6), (-110.0, -1.0, 0.5, 1e6), (-20.0, 0.3), (0.0, 2.0)),
+                *((-1.0, 20.0), (0.2,), (-50.0, 0.5), (0.0, 5.0), (-1.0, 50.0)),
+            ),
+            lambda loc, scale, *_: around(loc, scale),
+            log_prob=spline_log_prob,
+            cdf=lambda *arguments: sigmoid(spline_log_odds(*arguments)[0]),
+            options={"num_bins": 2},
         ),
     ),
 ]

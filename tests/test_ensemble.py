@@ -80,7 +80,10 @@ def entropy_is_split(case, generator, close: float = 1e-6) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    rows([case for case in ONE_UNIT if not (case.has_pole or case.has_steps)], slow=SLOW_ENTROPY),
+    rows(
+        [case for case in ONE_UNIT if not (case.has_pole or case.has_breakpoints)],
+        slow=SLOW_ENTROPY,
+    ),
 )
 def test_entropy_is_split(case, generator):
     entropy_is_split(case, generator)
@@ -94,9 +97,9 @@ def test_entropy_of_a_density_with_a_pole_is_split(case, generator):
     entropy_is_split(case, generator, close=5e-4)
 
 
-@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if case.has_steps]))
-def test_entropy_of_a_density_with_steps_is_split(case, generator):
-    """The panels of a mixture's quadrature do not end at the steps."""
+@pytest.mark.parametrize("case", rows([case for case in ONE_UNIT if case.has_breakpoints]))
+def test_entropy_of_a_density_with_jumps_or_kinks_is_split(case, generator):
+    """The panels of a mixture's quadrature do not end at the jumps."""
     entropy_is_split(case, generator, close=2e-3)
 
 

@@ -305,8 +305,8 @@ class HistogramFamily(Family):
         "is learned on its own, which takes many rows."
     )
     remedy = (
-        "mixture for a smooth density with a few peaks, student_t for symmetric noise with "
-        "outliers and few rows."
+        "quantile_function for a smooth density, mixture for a few peaks, student_t for symmetric "
+        "noise with outliers and few rows."
     )
 
     def __init__(
