@@ -180,6 +180,18 @@ class QuantileFunction(Continuous):
         return (weights * function(self._at(z))).sum(0)
 
     @in_double
+    def entropy(self) -> Tensor:
+        """The entropy log(scale) + 2 + E[log g'(z)] in nats, by quadrature within the bins."""
+        bins = self._spline.bins
+        t, weights = _rule(bins.x)
+        z = bins.x + bins.width * t
+        density = bins.width * z.sigmoid() * (-z).sigmoid()
+        inside = (weights * density * bins.log_derivative(t)).sum((0, -1))
+        in_tail = 1 / (1 + math.exp(_BOUND))
+        ends = self.slope[..., 0].log() + self.slope[..., -1].log()
+        return self.log_scale + 2 + inside + in_tail * ends
+
+    @in_double
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, in the units of y.
 
