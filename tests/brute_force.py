@@ -33,6 +33,11 @@ def quantile_grid(dist: Distribution, panel_count: int) -> Tensor:
         quantiles.append(dist.mode.double() + torch.cat([-steps, steps.new_zeros(1), steps]))
     if hasattr(dist, "components"):
         quantiles.append(dist.components.icdf(levels.unsqueeze(-1)).flatten())
+    if hasattr(dist, "breakpoints"):
+        # and places within the bins, where a density may rise steeply from a knot
+        ends, shares = dist.breakpoints, torch.linspace(-14, 14, 29, dtype=torch.float64).sigmoid()
+        within = ends[:-1, None] + shares * ends.diff(dim=0)[:, None]
+        quantiles += [ends.flatten(), within.flatten()]
     return torch.cat(quantiles).detach().unique()
 
 

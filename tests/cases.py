@@ -69,6 +69,8 @@ from tests.truth import (
     gumbel_crps,
     gumbel_log_prob,
     half_normal_crps,
+    histogram_cdf,
+    histogram_log_prob,
     huber_cdf,
     huber_crps,
     huber_entropy,
@@ -112,6 +114,8 @@ from tests.truth import (
     skew_t_cdf,
     skew_t_log_prob,
     softplus,
+    spline_log_odds,
+    spline_log_prob,
     student_t_cdf,
     student_t_crps,
     student_t_entropy,
@@ -212,6 +216,7 @@ class Case:
             infinite.
         has_pole: whether the density is infinite at an end of the support where numbers are too
             coarse to hold its mass.
+        has_steps: whether the density jumps within the support.
         links: the parameters with their default links, in the order of the raw outputs.
     """
 
@@ -230,6 +235,7 @@ class Case:
     heavy_tailed: bool = False
     has_pole: bool = False
     moving_support: bool = False
+    has_steps: bool = False
     links: str = ""
 
     def __str__(self) -> str:
@@ -246,6 +252,11 @@ class Case:
         vectors.
         """
         return (_CLAIMS[self.kind] | (_VECTOR if self.outputs else set())) - self.without
+
+    @property
+    def has_breakpoints(self) -> bool:
+        """Whether the density has jumps or kinks, which quadratures have to know of."""
+        return hasattr(self.dist(), "breakpoints")
 
     @property
     def step(self) -> float:
@@ -1032,6 +1043,51 @@ CONTINUOUS = [
             cdf=lambda loc, scale, y: normal_cdf(loc, scale, mp.log(y) - mp.log1p(-y)),
             rounded=0,
             limits=(JUST_ABOVE_0, JUST_BELOW_1),
+        ),
+    ),
+    Case(
+        "histogram",
+        "histogram",
+        [-2.0, 0.3, 1.0, -0.4, -1.5, 0.2, -0.5],
+        {"edges": (-1.0, -0.25, 0.5, 2.0)},
+        links="logits softmax, tail_scale softplus",
+        has_steps=True,
+        truth=Truth(
+            (identity, identity, identity, identity, softplus, softplus),
+            (
+                (-110.0, 0.0, 50.0),
+                (-20.0, 0.3),
+                (0.0, 20.0),
+                (-1.0, 50.0),
+                (-110.0, 0.5, 1e6),
+                (-50.0, 0.0, 1e3),
+            ),
+            lambda *parameters: [-0.9, -0.7, 0.4, 0.7, 1.9, 3.0, -2.0, -100.0, 1e6],
+            log_prob=histogram_log_prob,
+            cdf=histogram_cdf,
+            options={"edges": (-1.0, 0.5, 2.0)},
+        ),
+    ),
+    Case(
+        "quantile_function",
+        "quantile_function",
+        [0.3, -0.4, 0.2, -0.3, 0.1, -0.2, 0.4, 0.3, 0.1, 0.9, 0.6, 0.4],
+        {"num_bins": 3},
+        links="loc identity, scale softplus, width_logits identity, height_logits identity, slope "
+        "softplus",
+        truth=Truth(
+            (
+                *(identity, softplus, identity, identity, identity, identity),
+                *[lambda x: mp.mpf(0.01) + softplus(x)] * 3,
+            ),
+            (
+                *((-110.0, 0.3, 1e6), (-110.0, -1.0, 0.5, 1e6), (-20.0, 0.3), (0.0, 2.0)),
+                *((-1.0, 20.0), (0.2,), (-50.0, 0.5), (0.0, 5.0), (-1.0, 50.0)),
+            ),
+            lambda loc, scale, *_: around(loc, scale),
+            log_prob=spline_log_prob,
+            cdf=lambda *arguments: sigmoid(spline_log_odds(*arguments)[0]),
+            options={"num_bins": 2},
         ),
     ),
 ]

@@ -261,8 +261,12 @@ def test_log_prob_of_a_target_in_single_precision(case):
     )
 
 
-# Of Student's t in a mixture the likelihood of these draws rises as df grows without end.
-@each("case", rows([case for case in CASES if case.name != "mixture of student_t"]))
+# Of Student's t in a mixture the likelihood of these draws rises as df grows without end. That of a
+# spline has a kink wherever a target lies at a knot (`tests/families/test_free_forms.py`).
+WITHOUT_SMOOTH_MAXIMUM = ("mixture of student_t", "quantile_function")
+
+
+@each("case", rows([case for case in CASES if case.name not in WITHOUT_SMOOTH_MAXIMUM]))
 def test_marginal_fit_is_a_maximum(case):
     """No small step of any raw output improves the likelihood of the fit."""
     torch.manual_seed(3)

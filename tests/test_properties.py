@@ -195,7 +195,8 @@ def test_entropy_is_the_mean_surprise(case):
 @each("shift", [0.2, pytest.param(-0.7, marks=pytest.mark.slow)])
 def test_kl_equals_the_quadrature(case, shift):
     p, q = case.dist(), case.dist(shift=shift)
-    expected = mean_of(case, lambda y: p.log_prob(y) - q.log_prob(y))
+    panel_count = 2000 if hasattr(p, "breakpoints") else 80  # the density of q has kinks elsewhere
+    expected = mean_of(case, lambda y: p.log_prob(y) - q.log_prob(y), panel_count=panel_count)
     assert expected >= 0
     torch.testing.assert_close(kl_divergence(p, q), expected, rtol=1e-6, atol=1e-8)
 
@@ -310,7 +311,7 @@ def test_highest_density_interval_is_the_shortest_that_holds_its_level(case, lev
     others = dist.icdf((below + level).clamp(max=1)) - dist.icdf(below)
     assert (upper - lower <= others * (1 + 1e-9)).all()
     start, end = dist.support_limits()
-    if lower > start and upper < end:
+    if lower > start and upper < end and not case.has_steps:
         torch.testing.assert_close(dist.log_prob(lower), dist.log_prob(upper), rtol=0, atol=1e-4)
 
 

@@ -723,6 +723,66 @@ def mixture_crps(w0, w1, loc0, loc1, scale0, scale1, y):
     return score
 
 
+def histogram_probs(*logits):
+    return [
+        mp.exp(log_prob) * mp.mpf(99) / 100 + mp.mpf(1) / 100 / len(logits)
+        for log_prob in log_softmax(logits)
+    ]
+
+
+def histogram_log_prob(left, first, second, right, low, high, y):
+    """Two bins with the edges -1, 1/2 and 2."""
+    left, first, second, right = histogram_probs(left, first, second, right)
+    if y <= -1:
+        return mp.log(left / low) + (y + 1) / low
+    if y > 2:
+        return mp.log(right / high) - (y - 2) / high
+    return mp.log((first if y <= 0.5 else second) / mp.mpf(1.5))
+
+
+def histogram_cdf(left, first, second, right, low, high, y):
+    left, first, second, right = histogram_probs(left, first, second, right)
+    if y <= -1:
+        return left * mp.exp((y + 1) / low)
+    if y > 2:
+        return 1 - right * mp.exp(-(y - 2) / high)
+    shares = [min(max(y - start, 0) / mp.mpf(1.5), 1) for start in (-1, mp.mpf(0.5))]
+    return left + first * shares[0] + second * shares[1]
+
+
+def spline_log_odds(loc, scale, w0, w1, h0, h1, d0, d1, d2, y):
+    """The log-odds z of the cdf, and the derivative of g there, of y = loc + scale g(z).
+
+    g has two bins between (-4, -4) and (4, 4).
+    """
+    x, ends = (y - loc) / scale, mp.mpf(4)
+    widths, heights = (
+        [8 * (mp.exp(p) * mp.mpf(98) / 100 + mp.mpf(1) / 100) for p in log_softmax(pair)]
+        for pair in ([w0, w1], [h0, h1])
+    )
+    if x < -ends:
+        return -ends + (x + ends) / d0, d0
+    if x > ends:
+        return ends + (x - ends) / d2, d2
+    in_first = x <= -ends + heights[0]
+    (width, height), (left, right) = (
+        ((widths[0], heights[0]), (d0, d1)) if in_first else ((widths[1], heights[1]), (d1, d2))
+    )
+    rise, start = (x + ends, -ends) if in_first else (x + ends - heights[0], -ends + widths[0])
+    s = height / width
+    bend = left + right - 2 * s
+    a, b, c = height * (s - left) + rise * bend, height * left - rise * bend, -s * rise
+    place = 2 * c / (-b - mp.sqrt(b * b - 4 * a * c))
+    both = place * (1 - place)
+    slopes = right * place**2 + 2 * s * both + left * (1 - place) ** 2
+    return start + place * width, s * s * slopes / (s + bend * both) ** 2
+
+
+def spline_log_prob(loc, scale, *parameters):
+    z, slope = spline_log_odds(loc, scale, *parameters)
+    return -softplus(z) - softplus(-z) - mp.log(slope * scale)
+
+
 def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     """Two dimensions, scale_tril = [[a, 0], [b, c]]."""
     z0 = (y[0] - loc0) / a

@@ -16,7 +16,7 @@ from disthead.special.plain import ndtri
 if TYPE_CHECKING:
     from disthead.distributions.univariate import Univariate
 
-__all__ = ["shortest_interval"]
+__all__ = ["shortest_interval", "shortest_on_grid"]
 
 _FIXED_STEPS = 10  # where the numbers are not concrete
 _MOST_STEPS = 60
@@ -55,6 +55,36 @@ def shortest_interval(dist: "Univariate", level: "float | Tensor") -> tuple[Tens
         chunk = slice(start, start + _ROWS)
         _fill(rows[chunk], outside[chunk], lower[chunk], upper[chunk])
     return lower.reshape(number.shape), upper.reshape(number.shape)
+
+
+@torch.no_grad()
+def shortest_on_grid(dist: "Univariate", level: float) -> tuple[Tensor, Tensor]:
+    """The ends of the shortest interval with the probability `level` where there may be peaks.
+
+    A grid is refined around its best point, by a fixed number of steps.
+
+    Args:
+        dist: a distribution in double precision.
+        level: the probability of the interval.
+    """
+
+    def ends(below: Tensor) -> tuple[Tensor, Tensor]:
+        above = (1 - level - below).clamp(min=0)
+        lower, upper = dist._quantile(
+            torch.stack([below, 1 - above]), torch.stack([1 - below, above])
+        ).unbind(0)
+        return lower, upper
+
+    left, right = dist._constant(0.0), dist._constant(1 - level)
+    for points in (65, 17, 17, 17, 17, 17, 17):
+        share = torch.linspace(0, 1, points, dtype=dist.dtype, device=dist.device)
+        below = left + (right - left) * share.reshape((-1,) + (1,) * len(dist.batch_shape))
+        lower, upper = ends(below)
+        best = (upper - lower).argmin(0, keepdim=True)
+        left, right = (
+            below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1)
+        )
+    return lower.gather(0, best).squeeze(0), upper.gather(0, best).squeeze(0)
 
 
 def _fill(dist: "Univariate", outside: Tensor, lower: Tensor, upper: Tensor) -> None:

@@ -18,6 +18,7 @@ from disthead.distributions.components import (
     rows_of,
 )
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.highest_density import shortest_on_grid
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.mixture_quadrature import disagreement, expectation
 from disthead.distributions.mixture_quantiles import flat, mixture_quantiles, one_mixture
@@ -207,24 +208,8 @@ class Mixture(Components, Continuous):
         return odds.gather(0, shortest).squeeze(0).index_put((row,), torch.from_numpy(equal))
 
     def _shortest(self, level: float) -> tuple[Tensor, Tensor]:
-        """The same by a fixed number of steps: a grid that is refined around its best point."""
-
-        def ends(below: Tensor) -> tuple[Tensor, Tensor]:
-            above = (1 - level - below).clamp(min=0)
-            return self._quantile(
-                torch.stack([below, 1 - above]), torch.stack([1 - below, above])
-            ).unbind(0)
-
-        left, right = self._constant(0.0), self._constant(1 - level)
-        for points in (65, 17, 17, 17, 17, 17, 17):
-            share = torch.linspace(0, 1, points, dtype=self.dtype, device=self.device)
-            below = left + (right - left) * share.reshape((-1,) + (1,) * len(self.batch_shape))
-            lower, upper = ends(below)
-            best = (upper - lower).argmin(0, keepdim=True)
-            left, right = (
-                below.gather(0, (best + step).clamp(0, points - 1)).squeeze(0) for step in (-1, 1)
-            )
-        return lower.gather(0, best).squeeze(0), upper.gather(0, best).squeeze(0)
+        """The same by a fixed number of steps."""
+        return shortest_on_grid(self, level)
 
     def _on_grid(self, y: Tensor) -> Tensor:
         return y
