@@ -34,6 +34,8 @@ from tests.truth import (
     beta_entropy,
     beta_log_prob,
     counts,
+    dirichlet_entropy,
+    dirichlet_log_prob,
     gamma_cdf,
     gamma_crps,
     gamma_entropy,
@@ -751,6 +753,49 @@ VECTORS = [
         scipy=low_rank_normal,
     ),
 ]
+# Vectors whose parts are bound to each other, so that no grid of coordinates holds them.
+COMPOSITIONS = [
+    Case(
+        "dirichlet",
+        "dirichlet",
+        [1.5, 0.2, 0.9],
+        event_shape=(3,),
+        kind="vector",
+        links="concentration softplus",
+        truth=Truth(
+            (softplus, softplus, softplus),
+            (SPREADS, SPREADS, SPREADS),
+            lambda *a: [
+                (0.25, 0.25, 0.5),
+                (2.0**-10, 0.5 - 2.0**-10, 0.5),
+                (2.0**-20, 1 - 2.0**-19, 2.0**-20),
+                (2.0**-60, 0.5, 0.5),
+            ],
+            log_prob=dirichlet_log_prob,
+            entropy=dirichlet_entropy,
+            peer=lambda of, raw: of.Dirichlet(tensor_softplus(raw)),
+        ),
+    ),
+    Case(
+        "dirichlet by mean",
+        "dirichlet",
+        [0.5, -0.2, 0.9, 2.0],
+        {"parametrization": "mean"},
+        event_shape=(3,),
+        kind="vector",
+        links="mean softmax, precision softplus",
+        truth=Truth(
+            (identity, identity, identity, softplus),
+            ((-40.0, 0.0, 20.0), (-20.0, 0.3), (-1.0, 20.0), SPREADS),
+            lambda *a: [(0.25, 0.25, 0.5), (2.0**-10, 0.5 - 2.0**-10, 0.5)],
+            log_prob=dirichlet_log_prob,
+            entropy=dirichlet_entropy,
+            convert=lambda a, b, c, precision: [
+                precision * mp.exp(share) for share in log_softmax([a, b, c])
+            ],
+        ),
+    ),
+]
 RANKINGS = [
     Case(
         "plackett_luce",
@@ -849,6 +894,7 @@ CASES = (
     + COUNTS
     + CLASSES
     + VECTORS
+    + COMPOSITIONS
     + RANKINGS
     + INDEPENDENT
 )
@@ -881,6 +927,7 @@ REPEATS = [
     ),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
+    "dirichlet by mean",
     *("von_mises across pi", "von_mises nearly uniform"),
     *("poisson rare", "negative_binomial scattered", "negative_binomial by mean"),
     *("independent gammas", "independent student_t", "independent mixtures"),

@@ -299,6 +299,20 @@ def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     return -(z0 * z0 + z1 * z1) / 2 - mp.log(a) - mp.log(c) - mp.log(2 * mp.pi)
 
 
+def dirichlet_log_prob(*parameters):
+    *a, y = parameters
+    terms = [
+        (part - 1) * mp.log(share) - mp.loggamma(part) for part, share in zip(a, y, strict=True)
+    ]
+    return mp.loggamma(mp.fsum(a)) + mp.fsum(terms)
+
+
+def dirichlet_entropy(*a):
+    total = mp.fsum(a)
+    parts = [mp.loggamma(part) - (part - 1) * mp.digamma(part) for part in a]
+    return mp.fsum(parts) - mp.loggamma(total) + (total - len(a)) * mp.digamma(total)
+
+
 def plackett_luce_log_prob(*parameters):
     *scores, order = parameters
     left, total = set(range(len(scores))), mp.mpf(0)

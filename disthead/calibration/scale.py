@@ -57,7 +57,7 @@ class ScaleCalibration(Recalibration):
     Raises:
         TargetError: by `fit`, where the likelihood has no maximum, as where all predictions are
             exact; see also `Recalibration.fit`.
-        ValueError: by `fit`, for classes and rankings.
+        ValueError: by `fit`, for classes, rankings and vectors that are not all of R^D.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -75,6 +75,11 @@ class ScaleCalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
+        if isinstance(dist, Vector) and not _on_whole_line(dist):
+            raise ValueError(
+                "ScaleCalibration stretches vectors of any real numbers, which would leave the "
+                f"support here: got {dist!r}. Try recalibrating its marginals."
+            )
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
         while isinstance(dist, Affine):
