@@ -72,6 +72,9 @@ from tests.truth import (
     von_mises_log_prob,
     weibull_crps,
     weibull_log_prob,
+    wrapped_cauchy_cdf,
+    wrapped_cauchy_crps,
+    wrapped_cauchy_log_prob,
 )
 
 # What rows claim to answer, by their kind. For the rest they say why they have no answer.
@@ -588,6 +591,28 @@ CIRCULAR = [
         [0.8, -0.5, -3.0],
         kind="direction",
         scipy=von_mises,
+    ),
+    Case(
+        "wrapped_cauchy",
+        "wrapped_cauchy",
+        [0.8, 0.5, 0.4],
+        kind="direction",
+        links="loc direction, concentration sigmoid",
+        truth=Truth(
+            (identity, identity, identity),
+            ((-110.0, -1.0, 0.3, 50.0), (-50.0, 0.2, 1e-10), LOGITS),
+            lambda loc, logit: (
+                [loc + step for step in (0, 1e-4, -1e-3, 0.5, 2, -3)] + [3.1415925, -3.1415925, 0]
+            ),
+            log_prob=wrapped_cauchy_log_prob,
+            cdf=wrapped_cauchy_cdf,
+            entropy=lambda loc, logit: mp.log(2 * mp.pi * (1 + sigmoid(logit)) * sigmoid(-logit)),
+            crps=wrapped_cauchy_crps,
+            convert=lambda cosine, sine, logit: (mp.atan2(sine, cosine), logit),
+            limits=(-3.1415926, 3.1415926),
+            circular=True,
+            rounded=0,
+        ),
     ),
 ]
 CIRCULAR_MIXTURES = [

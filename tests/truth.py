@@ -220,6 +220,30 @@ def von_mises_entropy(loc, k):
     return mp.log(2 * mp.pi * mp.besseli(0, k)) - k * mp.besseli(1, k) / mp.besseli(0, k)
 
 
+def wrapped_cauchy_log_prob(loc, logit, y):
+    c, rest = sigmoid(logit), sigmoid(-logit)
+    squared = rest**2 + 4 * c * mp.sin((y - loc) / 2) ** 2
+    return mp.log((1 + c) * rest / squared) - mp.log(2 * mp.pi)
+
+
+def wrapped_cauchy_cdf(loc, logit, y):
+    angle = y - loc
+    angle -= 2 * mp.pi * mp.ceil(angle / (2 * mp.pi) - mp.mpf(1) / 2)
+    odds = (1 + sigmoid(logit)) / sigmoid(-logit)
+    return mp.mpf(1) / 2 + mp.atan(odds * mp.tan(angle / 2)) / mp.pi
+
+
+def wrapped_cauchy_crps(loc, logit, y):
+    """By Legendre's chi function, from the Fourier series of the distance on the circle."""
+
+    def distance(length, angle):
+        z = length * mp.expjpi(angle / mp.pi)
+        return mp.pi / 2 - 2 / mp.pi * mp.re(mp.polylog(2, z) - mp.polylog(2, -z))
+
+    c = sigmoid(logit)
+    return distance(c, y - loc) - distance(c * c, mp.mpf(0)) / 2
+
+
 def poisson_log_prob(rate, y):
     return y * mp.log(rate) - rate - mp.loggamma(y + 1)
 

@@ -23,11 +23,11 @@ from disthead.calibration.recalibration import (
 )
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.circular import Circular
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.vector import Vector
 from disthead.families.circular_mixture import CircularMixture
-from disthead.families.von_mises import VonMises
 from disthead.optimise import minimise
 from disthead.special import log_ndtr_difference
 
@@ -46,7 +46,8 @@ class ScaleCalibration(Recalibration):
       probit scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the
       above for a normal distribution and keeps the support. It keeps the median with c = 0 and,
       nearly, the mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
-    - For directions, the concentration of each component is divided by scale^2.
+    - For directions, each component gets another concentration: that of von_mises is divided by
+      scale^2, that of wrapped_cauchy is raised to the power of scale.
 
     After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For
     counts with a mean below about 20 whose variance is twice the predicted one or more, one number
@@ -180,9 +181,8 @@ def _scaled(
 ) -> Distribution:
     if isinstance(dist, Affine):
         return Affine(_scaled(dist.base, scale, centre, keeps_mean), dist.loc, dist.scale)
-    if isinstance(dist, VonMises):
-        log_concentration = dist.log_concentration - 2 * scale.log().to(dist.dtype)
-        return VonMises(dist.loc, log_concentration=log_concentration)
+    if isinstance(dist, Circular):
+        return dist.widened(scale)
     if isinstance(dist, CircularMixture):
         return CircularMixture(dist.logits, _scaled(dist.components, scale.unsqueeze(-1)))
     centre = _centre(dist) if centre is None else centre
