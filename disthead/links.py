@@ -23,6 +23,7 @@ from disthead.special.fast import Direction, Positive
 from disthead.special.normal import log_ndtr
 from disthead.special.plain import ndtr, ndtri
 from disthead.special.plain import softplus as plain_softplus
+from disthead.special.sphere import UNIT_VECTOR, normalised
 
 __all__ = ["LINKS", "Link", "get_link"]
 
@@ -590,6 +591,7 @@ LINKS: dict[str, Link] = {
             raw_shape=_two_per_angle,
             value_and_slope=fast.direction,
         ),
+        Link("unit_vector", "x / |x|", UNIT_VECTOR, normalised, _same),
         Link(
             "scale_tril",
             "lower triangle, softplus on its diagonal",

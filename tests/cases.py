@@ -69,6 +69,8 @@ from tests.truth import (
     triangle,
     von_mises_cdf,
     von_mises_entropy,
+    von_mises_fisher_entropy,
+    von_mises_fisher_log_prob,
     von_mises_log_prob,
     weibull_crps,
     weibull_log_prob,
@@ -821,6 +823,30 @@ COMPOSITIONS = [
         ),
     ),
 ]
+UNIT_VECTORS = [
+    Case(
+        "von_mises_fisher",
+        "von_mises_fisher",
+        [0.8, 0.5, -0.3, 1.1],
+        event_shape=(3,),
+        kind="vector",
+        without={"rsample", "median", "marginals", "interval", "highest_density"},
+        links="loc unit_vector, concentration softplus",
+        truth=Truth(
+            (identity, identity, identity, identity, softplus),
+            ((-50.0, 1.0, 1e-10), (-1.0, 0.3), (0.2, 50.0), (-0.5, 1e6), SPREADS),
+            lambda *parameters: [
+                (1.0, 0.0, 0.0, 0.0),
+                (0.0, 0.0, -1.0, 0.0),
+                (0.5, -0.5, 0.5, 0.5),
+                (-0.5, 0.5, -0.5, 0.5),
+            ],
+            log_prob=von_mises_fisher_log_prob,
+            entropy=von_mises_fisher_entropy,
+            event_shape=(4,),
+        ),
+    ),
+]
 RANKINGS = [
     Case(
         "plackett_luce",
@@ -920,6 +946,7 @@ CASES = (
     + CLASSES
     + VECTORS
     + COMPOSITIONS
+    + UNIT_VECTORS
     + RANKINGS
     + INDEPENDENT
 )

@@ -220,6 +220,26 @@ def von_mises_entropy(loc, k):
     return mp.log(2 * mp.pi * mp.besseli(0, k)) - k * mp.besseli(1, k) / mp.besseli(0, k)
 
 
+def log_sphere_integral(k, dimension):
+    """log of the integral of exp(k cos t) over the unit sphere."""
+    order = mp.mpf(dimension) / 2 - 1
+    return (order + 1) * mp.log(2 * mp.pi) + mp.log(mp.besseli(order, k)) - order * mp.log(k)
+
+
+def von_mises_fisher_log_prob(*parameters):
+    *raw, k, y = parameters
+    length = mp.sqrt(mp.fsum(x * x for x in raw))
+    cosine = mp.fsum(x * share for x, share in zip(raw, y, strict=True)) / length
+    return k * cosine - log_sphere_integral(k, len(raw))
+
+
+def von_mises_fisher_entropy(*parameters):
+    *raw, k = parameters
+    order = mp.mpf(len(raw)) / 2 - 1
+    mean_length = mp.besseli(order + 1, k) / mp.besseli(order, k)
+    return log_sphere_integral(k, len(raw)) - k * mean_length
+
+
 def wrapped_cauchy_log_prob(loc, logit, y):
     c, rest = sigmoid(logit), sigmoid(-logit)
     squared = rest**2 + 4 * c * mp.sin((y - loc) / 2) ** 2
