@@ -49,6 +49,8 @@ from tests.truth import (
     mixture_crps,
     mixture_log_prob,
     multivariate_normal_log_prob,
+    multivariate_student_t_entropy,
+    multivariate_student_t_log_prob,
     negative_binomial_log_prob,
     normal_cdf,
     normal_crps,
@@ -823,6 +825,33 @@ COMPOSITIONS = [
         ),
     ),
 ]
+HEAVY_VECTORS = [
+    Case(
+        "multivariate_student_t",
+        "multivariate_student_t",
+        [1.2, 0.1, -0.3, 0.5, 0.2, 0.4, -0.1, 0.3, 0.2, 0.6],
+        event_shape=(3,),
+        kind="vector",
+        heavy_tailed=True,
+        without={"kl_divergence"},
+        links="df softplus, loc identity, scale_tril scale_tril",
+        truth=Truth(
+            (lambda x: 2 + softplus(x), identity, identity, softplus, identity, softplus),
+            (
+                SPREADS,
+                (-1.0, 50.0),
+                (0.0, 1e6),
+                (-110.0, -10.0, 0.5, 1e6),
+                (-20.0, 0.3),
+                (-50.0, 1.0, 50.0),
+            ),
+            lambda df, loc0, loc1, a, b, c: [(-1.0, 0.0), (50.0, 1e6), (0.5, 3.0), (-100.0, 1e4)],
+            log_prob=multivariate_student_t_log_prob,
+            entropy=multivariate_student_t_entropy,
+            event_shape=(2,),
+        ),
+    ),
+]
 UNIT_VECTORS = [
     Case(
         "von_mises_fisher",
@@ -945,6 +974,7 @@ CASES = (
     + COUNTS
     + CLASSES
     + VECTORS
+    + HEAVY_VECTORS
     + COMPOSITIONS
     + UNIT_VECTORS
     + RANKINGS

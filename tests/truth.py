@@ -343,6 +343,17 @@ def multivariate_normal_log_prob(loc0, loc1, a, b, c, y):
     return -(z0 * z0 + z1 * z1) / 2 - mp.log(a) - mp.log(c) - mp.log(2 * mp.pi)
 
 
+def multivariate_student_t_log_prob(df, loc0, loc1, a, b, c, y):
+    """Two dimensions, where the gamma functions leave df / 2; scale_tril = [[a, 0], [b, c]]."""
+    z0 = (y[0] - loc0) / a
+    z1 = (y[1] - loc1 - b * z0) / c
+    return -(df + 2) / 2 * mp.log1p((z0 * z0 + z1 * z1) / df) - mp.log(2 * mp.pi * a * c)
+
+
+def multivariate_student_t_entropy(df, loc0, loc1, a, b, c):
+    return mp.log(2 * mp.pi * a * c) + (df + 2) / df
+
+
 def dirichlet_log_prob(*parameters):
     *a, y = parameters
     terms = [
