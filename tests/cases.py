@@ -750,7 +750,20 @@ CLASSES = [
             entropy=lambda *logits: -mp.fsum(mp.exp(term) * term for term in log_softmax(logits)),
             peer=lambda of, raw: of.Categorical(logits=raw),
         ),
-    )
+    ),
+    Case(
+        "bradley_terry",
+        "bradley_terry",
+        [0.6, -0.3, 0.2],
+        kind="classes",
+        links="scores identity, ties softplus",
+        truth=Truth(
+            (identity, identity, softplus),
+            (LOGITS, LOGITS, SPREADS),
+            lambda *parameters: [0, 1, 2],
+            log_prob=lambda a, b, ties, y: log_softmax([b, a, (a + b) / 2 + mp.log(ties)])[int(y)],
+        ),
+    ),
 ]
 VECTORS = [
     Case(

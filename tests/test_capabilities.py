@@ -9,6 +9,7 @@ import torch
 
 import disthead as dh
 from disthead.capabilities import METHODS
+from disthead.distributions.independent import class_count
 from tests.cases import (
     AFFINE,
     ALL_COUNTS,
@@ -62,7 +63,7 @@ def answer_shape(case, method: str) -> tuple[int, ...]:
     if method == "top1":
         return (size,)
     if method == "expected_cost":  # one for each decision
-        return (*event, case.options.get("num_classes", 2))
+        return (*event, class_count(case.dist()))
     return event if method in OF_NUMBERS or (case.outputs and method in OF_OUTPUTS) else ()
 
 

@@ -42,10 +42,7 @@ OBJECTIVES = [
     Row(
         "crps",
         lambda dist, y: dist.crps(y),
-        without=(
-            *("categorical", "independent classes", "plackett_luce", "mixture of von_mises"),
-            *(case.name for case in EVERYTHING if case.kind == "vector"),
-        ),
+        without=tuple(case.name for case in EVERYTHING if "crps" not in case.claims),
     ),
 ]
 NO_UNITS = [case for case in EVERYTHING if case.units is None]
