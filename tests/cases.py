@@ -37,6 +37,7 @@ from tests.truth import (
     dirichlet_entropy,
     dirichlet_log_prob,
     gamma_cdf,
+    gamma_copula_log_prob,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
@@ -865,6 +866,25 @@ HEAVY_VECTORS = [
         ),
     ),
 ]
+COPULAS = [
+    Case(
+        "gaussian_copula",
+        "gaussian_copula",
+        [1.5, 0.2, 0.9, 0.2, 0.7, -0.4, 0.5, -0.3, 0.8],
+        {"marginal": "gamma"},
+        event_shape=(3,),
+        kind="vector",
+        without={"covariance", "mode", "kl_divergence"},
+        links="concentration softplus, rate softplus, correlation_tril correlation_tril",
+        truth=Truth(
+            (softplus, softplus, softplus, softplus, identity),
+            ((-1.0, 0.5, 5.0), (0.5, 3.0), (-1.0, 0.5), (0.5, 2.0), (-20.0, 0.3, 3.0)),
+            lambda *parameters: [(0.5, 1.0), (2.0, 0.25), (8.0, 0.0625)],
+            log_prob=gamma_copula_log_prob,
+            event_shape=(2,),
+        ),
+    ),
+]
 UNIT_VECTORS = [
     Case(
         "von_mises_fisher",
@@ -988,6 +1008,7 @@ CASES = (
     + CLASSES
     + VECTORS
     + HEAVY_VECTORS
+    + COPULAS
     + COMPOSITIONS
     + UNIT_VECTORS
     + RANKINGS

@@ -143,8 +143,10 @@ def possible_numbers(case, raw):
     single precision.
     """
     dist, exact = case.from_raw(raw), case.from_raw(raw.double())
-    guesses = [dist.mode, dist.mean, torch.tensor(0.4), torch.tensor(1e-3)]
-    y = torch.stack([guess.detach().float().expand(dist.mode.shape) for guess in guesses])
+    shape = dist.batch_shape + dist.event_shape
+    guesses = [getattr(dist, name) for name in ("mode", "mean") if name in case.claims]
+    guesses += [torch.tensor(0.4), torch.tensor(1e-3)]
+    y = torch.stack([guess.detach().float().expand(shape) for guess in guesses])
     possible = exact.support.check(y.double()) & (
         exact.log_prob(y.double()).abs() < torch.finfo(torch.float32).max
     )

@@ -354,6 +354,19 @@ def multivariate_student_t_entropy(df, loc0, loc1, a, b, c):
     return mp.log(2 * mp.pi * a * c) + (df + 2) / df
 
 
+def gamma_copula_log_prob(a, b, rate_a, rate_b, raw, y):
+    """Two gamma numbers; the correlation of their normal scores is raw / sqrt(1 + raw^2)."""
+    pairs = ((a, rate_a, y[0]), (b, rate_b, y[1]))
+    z0, z1 = (
+        -mp.sqrt(2) * mp.erfinv(1 - 2 * gamma_cdf(shape, rate * part))
+        for shape, rate, part in pairs
+    )
+    own = mp.fsum(gamma_log_prob(shape, rate, part) for shape, rate, part in pairs)
+    scale = 1 / mp.sqrt(1 + raw * raw)
+    x1 = (z1 - raw * scale * z0) / scale
+    return own - (x1 * x1 - z1 * z1) / 2 - mp.log(scale)
+
+
 def dirichlet_log_prob(*parameters):
     *a, y = parameters
     terms = [

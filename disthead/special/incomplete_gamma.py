@@ -259,7 +259,8 @@ def _integrals(a, x, end):
     nodes, weights = gauss_legendre(_NODES, x)
     t = nodes.unsqueeze(-1) * end
     # exp(t) - 1 takes a fifth of the time of expm1, with an error of the exponents below 1e-12 here
-    rise = torch.exp(t).sub_(1) if x.amax() < 1e4 else torch.expm1(t)
+    is_quick = not x.numel() or x.amax() < 1e4
+    rise = torch.exp(t).sub_(1) if is_quick else torch.expm1(t)
     integrand = rise.mul_(-x).add_(t.mul_(a)).exp_()
     return (torch.stack([weights, weights * nodes]) @ integrand).unbind(0)
 
