@@ -76,7 +76,7 @@ class ScaleCalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
-        if isinstance(dist, Vector) and not _on_whole_line(dist):
+        if dist.kind == "vector" and not _on_whole_line(dist):
             raise ValueError(
                 "ScaleCalibration stretches vectors of any real numbers, which would leave the "
                 f"support here: got {dist!r}. Try recalibrating its marginals."
