@@ -79,8 +79,8 @@ class BradleyTerryFamily(Family):
         "that wins or loses against all others has a score without bound."
     )
     remedy = (
-        "shared=('ties',) and weight decay for few comparisons; plackett_luce for rankings of more "
-        "items; categorical with num_classes=3 where ties do not depend on both scores alike."
+        "plackett_luce for rankings of more items; categorical where ties do not depend on both "
+        "scores alike; one value of ties for all rows, and weight decay, for few comparisons."
     )
 
     def make(self, **parameters: Tensor) -> BradleyTerry:
