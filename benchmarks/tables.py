@@ -37,7 +37,8 @@ def _row(name: str) -> list[str]:
     family = example(name)
     parameters, options = links(family), inspect.signature(type(family)).parameters
     if "parametrization" in options:
-        parameters += f"; or {links(dh.get_family(name, parametrization='mean'))}"
+        by_mean = dh.get_family(name, event_shape=family.event_shape, parametrization="mean")
+        parameters += f"; or {links(by_mean)}"
     named = [
         f"`{option}`"
         for option, taken in options.items()

@@ -24,6 +24,7 @@ from disthead.special.fast import Direction, Positive
 from disthead.special.normal import log_ndtr
 from disthead.special.plain import ndtr, ndtri
 from disthead.special.plain import softplus as plain_softplus
+from disthead.special.sphere import UNIT_VECTOR, normalised
 
 __all__ = ["LINKS", "Link", "get_link"]
 
@@ -498,6 +499,28 @@ def _triangle(shape: Shape) -> Shape:
     return (*batch, size * (size + 1) // 2)
 
 
+def _correlation_tril(raw: Tensor) -> Tensor:
+    """The rows of the strict lower triangle, with 1 on the diagonal, divided by their lengths."""
+    size = (1 + math.isqrt(8 * raw.shape[-1] + 1)) // 2
+    row, column = torch.tril_indices(size, size, -1, device=raw.device)
+    position = torch.zeros(size, size, dtype=torch.long, device=raw.device)
+    position[row, column] = torch.arange(row.numel(), device=raw.device)
+    identity = torch.eye(size, dtype=raw.dtype, device=raw.device)
+    if size == 1:
+        return identity.expand(*raw.shape[:-1], 1, 1)
+    return normalised(raw[..., position].tril(-1) + identity)
+
+
+def _correlation_tril_inverse(matrix: Tensor) -> Tensor:
+    row, column = torch.tril_indices(matrix.shape[-1], matrix.shape[-1], -1, device=matrix.device)
+    return matrix[..., row, column] / matrix[..., row, row]
+
+
+def _strict_triangle(shape: Shape) -> Shape:
+    *batch, size, _ = shape
+    return (*batch, size * (size - 1) // 2)
+
+
 LINKS: dict[str, Link] = {
     link.name: link
     for link in (
@@ -607,6 +630,15 @@ LINKS: dict[str, Link] = {
             _ordered,
             _ordered_inverse,
         ),
+        Link(
+            "correlation_tril",
+            "strict lower triangle, 1 on its diagonal, rows divided by their lengths",
+            constraints.corr_cholesky,
+            _correlation_tril,
+            _correlation_tril_inverse,
+            raw_shape=_strict_triangle,
+        ),
+        Link("unit_vector", "x / |x|", UNIT_VECTOR, normalised, _same),
         Link(
             "scale_tril",
             "lower triangle, softplus on its diagonal",

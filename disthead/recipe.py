@@ -18,10 +18,10 @@ from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
 from disthead.data.split import draw_folds, equal_rows, numbered, row_numbers, warn_of_copies
 from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.circular import Circular
 from disthead.distributions.independent import each_output
 from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.family import Family, get_family
-from disthead.families.von_mises import VonMises
 from disthead.networks.averaging import WeightAverage
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import PATIENCE, WarmupConstantDecay, plan
@@ -628,4 +628,4 @@ def _recalibration(dist: Distribution) -> Recalibration | None:
         return None
     if output.kind in (*CLASSES, "ranking"):
         return TemperatureScaling()
-    return ScaleCalibration() if is_real(dist.support) or isinstance(output, VonMises) else None
+    return ScaleCalibration() if is_real(dist.support) or isinstance(output, Circular) else None

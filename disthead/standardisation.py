@@ -42,7 +42,7 @@ _OUTLIER_DISTANCE = 30
 _DOMINANT_DISTANCE, _DOMINANT_DISTANCE_PER_ROW = 1e4, 100.0
 # parameters that can collapse -> power of the target's unit in them
 SCALES = {"scale": 1, "scale_tril": 1, "cov_diag": 2, "tail_scale": 1}
-_POWERS = SCALES | {"loc": 1, "cov_factor": 1, "df": 0, "logits": 0}
+_POWERS = SCALES | {"loc": 1, "cov_factor": 1, "df": 0, "logits": 0, "correlation_tril": 0}
 _POWERS |= {"width_logits": 0, "height_logits": 0, "slope": 0}
 
 

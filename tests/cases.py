@@ -49,12 +49,15 @@ from tests.truth import (
     conway_maxwell_poisson_log_prob,
     counts,
     crps_over_counts,
+    dirichlet_entropy,
+    dirichlet_log_prob,
     dirichlet_multinomial_log_prob,
     discretised_normal_log_prob,
     entropy_over_counts,
     extreme_value_cdf,
     extreme_value_log_prob,
     gamma_cdf,
+    gamma_copula_log_prob,
     gamma_crps,
     gamma_entropy,
     gamma_log_prob,
@@ -95,6 +98,8 @@ from tests.truth import (
     mixture_log_prob,
     multinomial_log_prob,
     multivariate_normal_log_prob,
+    multivariate_student_t_entropy,
+    multivariate_student_t_log_prob,
     negative_binomial_log_prob,
     normal_cdf,
     normal_crps,
@@ -129,9 +134,14 @@ from tests.truth import (
     tweedie_log_prob,
     von_mises_cdf,
     von_mises_entropy,
+    von_mises_fisher_entropy,
+    von_mises_fisher_log_prob,
     von_mises_log_prob,
     weibull_crps,
     weibull_log_prob,
+    wrapped_cauchy_cdf,
+    wrapped_cauchy_crps,
+    wrapped_cauchy_log_prob,
     zero_inflated_poisson_crps,
     zero_inflated_poisson_log_prob,
 )
@@ -1194,6 +1204,28 @@ CIRCULAR = [
         kind="direction",
         scipy=von_mises,
     ),
+    Case(
+        "wrapped_cauchy",
+        "wrapped_cauchy",
+        [0.8, 0.5, 0.4],
+        kind="direction",
+        links="loc direction, concentration sigmoid",
+        truth=Truth(
+            (identity, identity, identity),
+            ((-110.0, -1.0, 0.3, 50.0), (-50.0, 0.2, 1e-10), LOGITS),
+            lambda loc, logit: (
+                [loc + step for step in (0, 1e-4, -1e-3, 0.5, 2, -3)] + [3.1415925, -3.1415925, 0]
+            ),
+            log_prob=wrapped_cauchy_log_prob,
+            cdf=wrapped_cauchy_cdf,
+            entropy=lambda loc, logit: mp.log(2 * mp.pi * (1 + sigmoid(logit)) * sigmoid(-logit)),
+            crps=wrapped_cauchy_crps,
+            convert=lambda cosine, sine, logit: (mp.atan2(sine, cosine), logit),
+            limits=(-3.1415926, 3.1415926),
+            circular=True,
+            rounded=0,
+        ),
+    ),
 ]
 CIRCULAR_MIXTURES = [
     Case(
@@ -1482,7 +1514,20 @@ CLASSES = [
             entropy=lambda *logits: -mp.fsum(mp.exp(term) * term for term in log_softmax(logits)),
             peer=lambda of, raw: of.Categorical(logits=raw),
         ),
-    )
+    ),
+    Case(
+        "bradley_terry",
+        "bradley_terry",
+        [0.6, -0.3, 0.2],
+        kind="classes",
+        links="scores identity, ties softplus",
+        truth=Truth(
+            (identity, identity, softplus),
+            (LOGITS, LOGITS, SPREADS),
+            lambda *parameters: [0, 1, 2],
+            log_prob=lambda a, b, ties, y: log_softmax([b, a, (a + b) / 2 + mp.log(ties)])[int(y)],
+        ),
+    ),
 ]
 ORDINAL = [
     Case(
@@ -1594,6 +1639,119 @@ COUNT_VECTORS = [
             (SPREADS, SPREADS, SPREADS),
             lambda *concentrations: [(6, 0, 0), (1, 2, 3), (0, 5, 1), (0, 0, 6)],
             log_prob=dirichlet_multinomial_log_prob,
+        ),
+    ),
+]
+# Vectors whose parts are bound to each other, so that no grid of coordinates holds them.
+COMPOSITIONS = [
+    Case(
+        "dirichlet",
+        "dirichlet",
+        [1.5, 0.2, 0.9],
+        event_shape=(3,),
+        kind="vector",
+        links="concentration softplus",
+        truth=Truth(
+            (softplus, softplus, softplus),
+            (SPREADS, SPREADS, SPREADS),
+            lambda *a: [
+                (0.25, 0.25, 0.5),
+                (2.0**-10, 0.5 - 2.0**-10, 0.5),
+                (2.0**-20, 1 - 2.0**-19, 2.0**-20),
+                (2.0**-60, 0.5, 0.5),
+            ],
+            log_prob=dirichlet_log_prob,
+            entropy=dirichlet_entropy,
+            peer=lambda of, raw: of.Dirichlet(tensor_softplus(raw)),
+        ),
+    ),
+    Case(
+        "dirichlet by mean",
+        "dirichlet",
+        [0.5, -0.2, 0.9, 2.0],
+        {"parametrization": "mean"},
+        event_shape=(3,),
+        kind="vector",
+        links="mean softmax, precision softplus",
+        truth=Truth(
+            (identity, identity, identity, softplus),
+            ((-40.0, 0.0, 20.0), (-20.0, 0.3), (-1.0, 20.0), SPREADS),
+            lambda *a: [(0.25, 0.25, 0.5), (2.0**-10, 0.5 - 2.0**-10, 0.5)],
+            log_prob=dirichlet_log_prob,
+            entropy=dirichlet_entropy,
+            convert=lambda a, b, c, precision: [
+                precision * mp.exp(share) for share in log_softmax([a, b, c])
+            ],
+        ),
+    ),
+]
+HEAVY_VECTORS = [
+    Case(
+        "multivariate_student_t",
+        "multivariate_student_t",
+        [1.2, 0.1, -0.3, 0.5, 0.2, 0.4, -0.1, 0.3, 0.2, 0.6],
+        event_shape=(3,),
+        kind="vector",
+        heavy_tailed=True,
+        without={"kl_divergence"},
+        links="df softplus, loc identity, scale_tril scale_tril",
+        truth=Truth(
+            (lambda x: 2 + softplus(x), identity, identity, softplus, identity, softplus),
+            (
+                SPREADS,
+                (-1.0, 50.0),
+                (0.0, 1e6),
+                (-110.0, -10.0, 0.5, 1e6),
+                (-20.0, 0.3),
+                (-50.0, 1.0, 50.0),
+            ),
+            lambda df, loc0, loc1, a, b, c: [(-1.0, 0.0), (50.0, 1e6), (0.5, 3.0), (-100.0, 1e4)],
+            log_prob=multivariate_student_t_log_prob,
+            entropy=multivariate_student_t_entropy,
+            event_shape=(2,),
+        ),
+    ),
+]
+COPULAS = [
+    Case(
+        "gaussian_copula",
+        "gaussian_copula",
+        [1.5, 0.2, 0.9, 0.2, 0.7, -0.4, 0.5, -0.3, 0.8],
+        {"marginal": "gamma"},
+        event_shape=(3,),
+        kind="vector",
+        without={"covariance", "mode", "kl_divergence"},
+        links="concentration softplus, rate softplus, correlation_tril correlation_tril",
+        truth=Truth(
+            (softplus, softplus, softplus, softplus, identity),
+            ((-1.0, 0.5, 5.0), (0.5, 3.0), (-1.0, 0.5), (0.5, 2.0), (-20.0, 0.3, 3.0)),
+            lambda *parameters: [(0.5, 1.0), (2.0, 0.25), (8.0, 0.0625)],
+            log_prob=gamma_copula_log_prob,
+            event_shape=(2,),
+        ),
+    ),
+]
+UNIT_VECTORS = [
+    Case(
+        "von_mises_fisher",
+        "von_mises_fisher",
+        [0.8, 0.5, -0.3, 1.1],
+        event_shape=(3,),
+        kind="vector",
+        without={"rsample", "median", "marginals", "interval", "highest_density"},
+        links="loc unit_vector, concentration softplus",
+        truth=Truth(
+            (identity, identity, identity, identity, softplus),
+            ((-50.0, 1.0, 1e-10), (-1.0, 0.3), (0.2, 50.0), (-0.5, 1e6), SPREADS),
+            lambda *parameters: [
+                (1.0, 0.0, 0.0, 0.0),
+                (0.0, 0.0, -1.0, 0.0),
+                (0.5, -0.5, 0.5, 0.5),
+                (-0.5, 0.5, -0.5, 0.5),
+            ],
+            log_prob=von_mises_fisher_log_prob,
+            entropy=von_mises_fisher_entropy,
+            event_shape=(4,),
         ),
     ),
 ]
@@ -1850,6 +2008,10 @@ CASES = (
     + ORDINAL
     + VECTORS
     + COUNT_VECTORS
+    + HEAVY_VECTORS
+    + COPULAS
+    + COMPOSITIONS
+    + UNIT_VECTORS
     + RANKINGS
     + INDEPENDENT
 )
@@ -1893,6 +2055,7 @@ REPEATS = [
     *("asymmetric_laplace quantile", "huber with a learned threshold"),
     *("normal_mixture", "mixture of gammas", "mixture of student_t", "mixture of log_normals"),
     "mixture of one normal",
+    "dirichlet by mean",
     *("von_mises across pi", "von_mises nearly uniform"),
     *("binomial of many trials", "beta_binomial by mean"),
     *("generalized_poisson under-dispersed", "conway_maxwell_poisson by mean"),

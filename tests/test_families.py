@@ -145,9 +145,10 @@ def possible_numbers(case, raw):
     single precision.
     """
     dist, exact = case.from_raw(raw), case.from_raw(raw.double())
-    middle = dist.mean if "mean" in case.claims else dist.mode
-    guesses = [dist.mode, middle, torch.tensor(0.4), torch.tensor(1e-3)]
-    y = torch.stack([guess.detach().float().expand(dist.mode.shape) for guess in guesses])
+    shape = dist.batch_shape + dist.event_shape
+    guesses = [getattr(dist, name) for name in ("mode", "mean") if name in case.claims]
+    guesses += [torch.tensor(0.4), torch.tensor(1e-3)]
+    y = torch.stack([guess.detach().float().expand(shape) for guess in guesses])
     possible = exact.support.check(y.double()) & (
         exact.log_prob(y.double()).abs() < torch.finfo(torch.float32).max
     )

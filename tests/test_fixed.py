@@ -14,7 +14,7 @@ import disthead as dh
 from tests.one_pass import gradient
 
 VALUES = {"df": 4.0, "loc": 0.3, "scale": 0.7, "loc of von_mises": 2.0, "mean": 0.6, "ratio": 0.4}
-VALUES["asymmetry"] = 0.8
+VALUES |= {"asymmetry": 0.8, "concentration of wrapped_cauchy": 0.6}
 CASES = [
     (name, parameter)
     for name in dh.families()

@@ -208,13 +208,13 @@ ALLOWED = {
         "calibration/scale.py",
         "isinstance(dist, (Vector, Discrete, CircularMixture))",
     ): "which have no start in closed form",
-    ("calibration/scale.py", "isinstance(dist, VonMises)"): "its scale is a power of its "
+    ("calibration/scale.py", "isinstance(dist, Circular)"): "its scale is a matter of its "
     "concentration",
     ("calibration/scale.py", "isinstance(dist, CircularMixture)"): "its components are scaled one "
     "by one",
     ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its "
     "`log_prob_and_sum`",
-    ("recipe.py", "isinstance(output, VonMises)"): "which scaling leaves a von Mises distribution",
+    ("recipe.py", "isinstance(output, Circular)"): "which scaling leaves in its family",
     ("standardisation.py", "hasattr(family.support, 'lower_bound')"): "whether one target can be "
     "very large",
     ("standardisation.py", "hasattr(family.support, 'upper_bound')"): "whether one target can be "
@@ -248,6 +248,7 @@ OF_ONE_KIND = {
     "OrderedCategorical",
     "Ordinal",
     "PlackettLuce",
+    "Circular",
     "VonMises",
     "CircularMixture",
     "Vector",

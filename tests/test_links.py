@@ -15,9 +15,9 @@ every_link = pytest.mark.parametrize("link", LINKS.values(), ids=str)
 
 
 def raw(link, generator, rows=50):
-    shape = (
-        (3, 3) if link.name == "scale_tril" else (4,) if link.name in ("softmax", "ordered") else ()
-    )
+    matrices = ("scale_tril", "correlation_tril")
+    vectors = ("softmax", "unit_vector", "ordered")
+    shape = (3, 3) if link.name in matrices else (4,) if link.name in vectors else ()
     size = link.raw_shape(shape) if shape else link.raw_shape(())
     return 2 * torch.randn((rows, *size), generator=generator, dtype=torch.float64)
 

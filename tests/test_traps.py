@@ -133,7 +133,7 @@ def test_targets_on_the_edge_are_refused_with_a_remedy(name, family, edges):
         assert "inflated" in str(error.value)
 
 
-LOW = [truth for truth in TRUTHS if truth.family not in ("plackett_luce", "multivariate_normal")]
+LOW = [truth for truth in TRUTHS if not truth.event_shape]
 
 
 @pytest.mark.parametrize("case", LOW, ids=str)

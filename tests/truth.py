@@ -488,6 +488,50 @@ def von_mises_entropy(loc, k):
     return mp.log(2 * mp.pi * mp.besseli(0, k)) - k * mp.besseli(1, k) / mp.besseli(0, k)
 
 
+def log_sphere_integral(k, dimension):
+    """log of the integral of exp(k cos t) over the unit sphere."""
+    order = mp.mpf(dimension) / 2 - 1
+    return (order + 1) * mp.log(2 * mp.pi) + mp.log(mp.besseli(order, k)) - order * mp.log(k)
+
+
+def von_mises_fisher_log_prob(*parameters):
+    *raw, k, y = parameters
+    length = mp.sqrt(mp.fsum(x * x for x in raw))
+    cosine = mp.fsum(x * share for x, share in zip(raw, y, strict=True)) / length
+    return k * cosine - log_sphere_integral(k, len(raw))
+
+
+def von_mises_fisher_entropy(*parameters):
+    *raw, k = parameters
+    order = mp.mpf(len(raw)) / 2 - 1
+    mean_length = mp.besseli(order + 1, k) / mp.besseli(order, k)
+    return log_sphere_integral(k, len(raw)) - k * mean_length
+
+
+def wrapped_cauchy_log_prob(loc, logit, y):
+    c, rest = sigmoid(logit), sigmoid(-logit)
+    squared = rest**2 + 4 * c * mp.sin((y - loc) / 2) ** 2
+    return mp.log((1 + c) * rest / squared) - mp.log(2 * mp.pi)
+
+
+def wrapped_cauchy_cdf(loc, logit, y):
+    angle = y - loc
+    angle -= 2 * mp.pi * mp.ceil(angle / (2 * mp.pi) - mp.mpf(1) / 2)
+    odds = (1 + sigmoid(logit)) / sigmoid(-logit)
+    return mp.mpf(1) / 2 + mp.atan(odds * mp.tan(angle / 2)) / mp.pi
+
+
+def wrapped_cauchy_crps(loc, logit, y):
+    """By Legendre's chi function, from the Fourier series of the distance on the circle."""
+
+    def distance(length, angle):
+        z = length * mp.expjpi(angle / mp.pi)
+        return mp.pi / 2 - 2 / mp.pi * mp.re(mp.polylog(2, z) - mp.polylog(2, -z))
+
+    c = sigmoid(logit)
+    return distance(c, y - loc) - distance(c * c, mp.mpf(0)) / 2
+
+
 def poisson_log_prob(rate, y):
     return y * mp.log(rate) - rate - mp.loggamma(y + 1)
 
@@ -804,6 +848,44 @@ def dirichlet_multinomial_log_prob(*parameters):
         for k, a in zip(y, concentrations, strict=True)
     ]
     return mp.loggamma(n + 1) + mp.loggamma(total) - mp.loggamma(n + total) + mp.fsum(terms)
+
+
+def multivariate_student_t_log_prob(df, loc0, loc1, a, b, c, y):
+    """Two dimensions, where the gamma functions leave df / 2; scale_tril = [[a, 0], [b, c]]."""
+    z0 = (y[0] - loc0) / a
+    z1 = (y[1] - loc1 - b * z0) / c
+    return -(df + 2) / 2 * mp.log1p((z0 * z0 + z1 * z1) / df) - mp.log(2 * mp.pi * a * c)
+
+
+def multivariate_student_t_entropy(df, loc0, loc1, a, b, c):
+    return mp.log(2 * mp.pi * a * c) + (df + 2) / df
+
+
+def gamma_copula_log_prob(a, b, rate_a, rate_b, raw, y):
+    """Two gamma numbers; the correlation of their normal scores is raw / sqrt(1 + raw^2)."""
+    pairs = ((a, rate_a, y[0]), (b, rate_b, y[1]))
+    z0, z1 = (
+        -mp.sqrt(2) * mp.erfinv(1 - 2 * gamma_cdf(shape, rate * part))
+        for shape, rate, part in pairs
+    )
+    own = mp.fsum(gamma_log_prob(shape, rate, part) for shape, rate, part in pairs)
+    scale = 1 / mp.sqrt(1 + raw * raw)
+    x1 = (z1 - raw * scale * z0) / scale
+    return own - (x1 * x1 - z1 * z1) / 2 - mp.log(scale)
+
+
+def dirichlet_log_prob(*parameters):
+    *a, y = parameters
+    terms = [
+        (part - 1) * mp.log(share) - mp.loggamma(part) for part, share in zip(a, y, strict=True)
+    ]
+    return mp.loggamma(mp.fsum(a)) + mp.fsum(terms)
+
+
+def dirichlet_entropy(*a):
+    total = mp.fsum(a)
+    parts = [mp.loggamma(part) - (part - 1) * mp.digamma(part) for part in a]
+    return mp.fsum(parts) - mp.loggamma(total) + (total - len(a)) * mp.digamma(total)
 
 
 def plackett_luce_log_prob(*parameters):

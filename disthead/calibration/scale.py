@@ -1,7 +1,6 @@
 """`ScaleCalibration` and `QuantileRecalibration`, recalibrations of distributions of numbers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,11 +23,11 @@ from disthead.calibration.recalibration import (
 )
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
+from disthead.distributions.circular import Circular
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.vector import Vector
 from disthead.families.circular_mixture import CircularMixture
-from disthead.families.von_mises import VonMises
 from disthead.optimise import minimise
 from disthead.special import log_ndtr_difference
 
@@ -47,7 +46,8 @@ class ScaleCalibration(Recalibration):
       probit scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the
       above for a normal distribution and keeps the support. It keeps the median with c = 0 and,
       nearly, the mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
-    - For directions, the concentration of each component is divided by scale^2.
+    - For directions, each component gets another concentration: that of von_mises is divided by
+      scale^2, that of wrapped_cauchy is raised to the power of scale.
 
     After `fit`, `scale` and `keeps_mean` have shape (), or event_shape for several outputs. For
     counts with a mean below about 20 whose variance is twice the predicted one or more, one number
@@ -58,7 +58,7 @@ class ScaleCalibration(Recalibration):
     Raises:
         TargetError: by `fit`, where the likelihood has no maximum, as where all predictions are
             exact; see also `Recalibration.fit`.
-        ValueError: by `fit`, for classes and rankings.
+        ValueError: by `fit`, for classes, rankings and vectors that are not all of R^D.
 
     >>> from disthead.families import Normal
     >>> y = torch.randn(1000, generator=torch.Generator().manual_seed(0))
@@ -76,11 +76,10 @@ class ScaleCalibration(Recalibration):
 
     def _check_kind(self, dist: Distribution) -> None:
         _refuse_classes(self, dist)
-        support: Any = dist.support
-        if dist.kind == "vector" and support.is_discrete:
+        if dist.kind == "vector" and not _on_whole_line(dist):
             raise ValueError(
-                "ScaleCalibration cannot stretch vectors of counts, whose sum is known, got "
-                f"{dist!r}. Recalibrate dist.marginals, the counts one by one."
+                "ScaleCalibration stretches vectors of any real numbers, which would leave the "
+                f"support here: got {dist!r}. Try recalibrating its marginals."
             )
 
     def _learn(self, dist: Distribution, y: Tensor, weight: Tensor | None) -> None:
@@ -182,9 +181,8 @@ def _scaled(
 ) -> Distribution:
     if isinstance(dist, Affine):
         return Affine(_scaled(dist.base, scale, centre, keeps_mean), dist.loc, dist.scale)
-    if isinstance(dist, VonMises):
-        log_concentration = dist.log_concentration - 2 * scale.log().to(dist.dtype)
-        return VonMises(dist.loc, log_concentration=log_concentration)
+    if isinstance(dist, Circular):
+        return dist.widened(scale)
     if isinstance(dist, CircularMixture):
         return CircularMixture(dist.logits, _scaled(dist.components, scale.unsqueeze(-1)))
     centre = _centre(dist) if centre is None else centre

@@ -7,6 +7,7 @@ from disthead.arrays import as_integer
 from disthead.distributions.base import Distribution
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import energy_score
+from disthead.distributions.univariate import Univariate
 
 __all__ = ["Vector", "dimension"]
 
@@ -19,6 +20,7 @@ class Vector(Distribution):
     """
 
     kind = "vector"
+    _in_double = Univariate._in_double  # which `in_double` calls
 
     @property
     def marginals(self) -> Distribution:

@@ -6,11 +6,11 @@ import torch
 from torch import Size, Tensor
 
 from disthead.distributions.base import Distribution
+from disthead.distributions.circular import wrapped
 from disthead.distributions.components import Components
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import in_double
 from disthead.families.mixture import Mixture
-from disthead.families.von_mises import wrapped
 
 __all__ = ["CircularMixture"]
 

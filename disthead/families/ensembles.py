@@ -359,7 +359,7 @@ class VectorEnsemble(_Joint, Vector):
 
     @property
     def mean(self) -> Tensor:
-        return self.marginals.mean
+        return self.components.mean.mean(len(self.batch_shape))
 
     @property
     def median(self) -> Tensor:
@@ -368,7 +368,7 @@ class VectorEnsemble(_Joint, Vector):
 
     @property
     def variance(self) -> Tensor:
-        return self.marginals.variance
+        return self.aleatoric + self.epistemic
 
     @property
     def covariance(self) -> Tensor:
@@ -378,12 +378,12 @@ class VectorEnsemble(_Joint, Vector):
     @property
     def aleatoric(self) -> Tensor:
         """The mean of the members' variances of each coordinate."""
-        return self.marginals.aleatoric
+        return self.components.variance.mean(len(self.batch_shape))
 
     @property
     def epistemic(self) -> Tensor:
         """The variance of the members' means of each coordinate."""
-        return self.marginals.epistemic
+        return self.components.mean.var(len(self.batch_shape), correction=0)
 
     @property
     def mode(self) -> Tensor:

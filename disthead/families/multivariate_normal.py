@@ -1,5 +1,7 @@
 """The multivariate normal distribution: outputs with correlated errors."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
@@ -18,7 +20,7 @@ from disthead.families.family import Family
 from disthead.families.gaussian import Gaussian
 from disthead.families.low_rank_normal import LowRankMultivariateNormal
 from disthead.likelihood import LowRankParameters
-from disthead.links import LINKS
+from disthead.links import LINKS, Link
 from disthead.special.fast import softplus
 
 __all__ = ["LowRankMultivariateNormal", "MultivariateNormal", "MultivariateNormalFamily"]
@@ -189,13 +191,7 @@ class MultivariateNormalFamily(Family):
         )
 
     def constrain(self, raw, links):
-        values = super().constrain(raw, links)
-        if "scale_tril" in raw and links["scale_tril"] is LINKS["scale_tril"]:
-            row = torch.arange(*self.event_shape, device=raw["scale_tril"].device)
-            values["log_diagonal"] = LINKS["softplus"].log(
-                raw["scale_tril"][..., row * (row + 3) // 2]
-            )
-        return values
+        return with_log_diagonal(super().constrain(raw, links), raw, links)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         loc = y.mean(0)
@@ -203,7 +199,7 @@ class MultivariateNormalFamily(Family):
         covariance = deviation.mT @ deviation / len(y)
         variance = covariance.diagonal()
         if self.rank is None:
-            return {"loc": loc, "scale_tril": _cholesky(covariance)}
+            return {"loc": loc, "scale_tril": cholesky_factor(covariance)}
         # The leading principal components are the common factors; the remaining variance is noise.
         values, vectors = torch.linalg.eigh(covariance)
         factor = (vectors[:, -self.rank :] * values[-self.rank :].clamp(min=0).sqrt()).contiguous()
@@ -214,7 +210,24 @@ class MultivariateNormalFamily(Family):
         return {"loc": loc, "cov_factor": factor, "cov_diag": torch.maximum(own, min_variance)}
 
 
-def _cholesky(covariance: Tensor) -> Tensor:
+def with_log_diagonal(
+    values: dict[str, Tensor], raw: Mapping[str, Tensor], links: Mapping[str, Link]
+) -> dict[str, Tensor]:
+    """The values of `Family.constrain`, with the exact logarithm of the diagonal of `scale_tril`.
+
+    Args:
+        values: the arguments of `make`.
+        raw: parameter name -> raw outputs.
+        links: the link of each parameter.
+    """
+    if "scale_tril" in raw and links["scale_tril"] is LINKS["scale_tril"]:
+        triangle = raw["scale_tril"]
+        row = torch.arange(values["scale_tril"].shape[-1], device=triangle.device)
+        values["log_diagonal"] = LINKS["softplus"].log(triangle[..., row * (row + 3) // 2])
+    return values
+
+
+def cholesky_factor(covariance: Tensor) -> Tensor:
     """The Cholesky factor; that of a slightly larger covariance where it is singular.
 
     It is singular for fewer rows than outputs, or for a constant output.

@@ -27,7 +27,7 @@ from disthead.links import LINKS
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
 
-__all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "ranking"]
+__all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "absent_items", "ranking"]
 
 EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all 2^K sets of items
 SAMPLED_RANKINGS = 1024  # samples for more items
@@ -38,7 +38,8 @@ class Ranking(constraints.Constraint):
     """The constraint on rankings of items: distinct item indices, best first, shape (..., K).
 
     A partial ranking has at least one item and ends with -1. A tensor with less than K columns
-    holds partial rankings.
+    holds partial rankings. Where not all items were there to be ranked, -2 - i after the ranked
+    items says that item i was absent.
 
     Args:
         size: K, the number of items.
@@ -54,19 +55,23 @@ class Ranking(constraints.Constraint):
         width = value.shape[-1]
         if not 1 <= width <= self.size:
             return torch.zeros(value.shape[:-1], dtype=torch.bool, device=value.device)
-        ranked = value >= 0
-        items = (value == value.floor()) & (value < self.size) & (ranked | (value == -1))
+        ranked, named = value >= 0, value != -1
+        items = (value == value.floor()) & (value < self.size) & (value > -2 - self.size)
         no_gap = (ranked[..., :-1] | ~ranked[..., 1:]).all(-1)
-        place = torch.where(ranked & items, value, self.size).long()
+        item = torch.where(ranked, value, -2 - value)
+        place = torch.where(named & items, item, self.size).long()
         has_place = torch.zeros(
             (*value.shape[:-1], self.size + 1), dtype=torch.bool, device=value.device
         )
         has_place = has_place.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
-        distinct = has_place.sum(-1) == ranked.sum(-1)
+        distinct = has_place.sum(-1) == named.sum(-1)
         return items.all(-1) & no_gap & distinct & ranked[..., 0]
 
     def __repr__(self) -> str:
-        return f"rankings of {self.size} items, best first, -1 after a partial one"
+        return (
+            f"rankings of {self.size} items, best first, -1 after a partial one, -2 - i for an "
+            "absent item i"
+        )
 
 
 ranking = Ranking
@@ -77,6 +82,8 @@ class PlackettLuce(Distribution):
 
     y is a ranking: item indices, best first, shape (..., K). A partial ranking (top-k) is padded
     with -1 or has fewer than K columns; its probability is that of all rankings that start with it.
+    Where sets of items differ from row to row, -2 - i after the ranked items says that item i was
+    absent, and the sums over j leave it out: y = (2, 0, -3) is a full ranking of the items 0 and 2.
     Only differences of the scores s matter. Source: Luce 1959, Plackett 1975; the negative
     log-likelihood is the listwise loss ListMLE (Xia et al. 2008).
 
@@ -154,8 +161,13 @@ class PlackettLuce(Distribution):
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
-        if self.given_probs is not None:
-            return ranking_log_prob_by_worth(self.given_probs.expand(logits.shape), y)
+        worth = self.given_probs
+        if not are_concrete(y) or bool((y < -1).any()):
+            absent, y = absent_items(y, self.num_items), y.clamp(min=-1)
+            logits = torch.where(absent, -torch.inf, logits)
+            worth = None if worth is None else torch.where(absent, 0.0, worth)
+        if worth is not None:
+            return ranking_log_prob_by_worth(worth.expand(logits.shape), y)
         return ranking_log_prob(logits, y)
 
     @property
@@ -313,6 +325,21 @@ class PlackettLuce(Distribution):
         )
 
 
+def absent_items(y: Tensor, size: int) -> Tensor:
+    """Which items were not there to be ranked, booleans (..., K).
+
+    Args:
+        y: rankings, shape (..., columns), with -2 - i for an absent item i.
+        size: K, the number of items.
+
+    >>> absent_items(torch.tensor([2, 0, -3]), 3)
+    tensor([False,  True, False])
+    """
+    place = torch.where(y < -1, -2 - y, size).long()
+    is_absent = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
+    return is_absent.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
+
+
 def _are_full_rankings(y: Tensor, size: int) -> bool:
     """Whether all rows rank all items: a faster `Ranking.check`; False where it cannot tell.
 
@@ -384,11 +411,11 @@ class PlackettLuceFamily(Family):
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The log of the share of its choices that each item wins, with half a choice added."""
-        ranked = y >= 0
+        ranked, there = y >= 0, ~absent_items(y, *self.event_shape)
         chosen = torch.nn.functional.one_hot(
             torch.where(ranked, y, 0).long(), *self.event_shape
         ) * ranked.unsqueeze(-1)
-        present = (1 - (chosen.cumsum(-2) - chosen)) * ranked.unsqueeze(-1)
+        present = (1 - (chosen.cumsum(-2) - chosen)) * ranked.unsqueeze(-1) * there.unsqueeze(-2)
         wins, tries = (part.double().sum((0, 1)) + 0.5 for part in (chosen, present))
         share = (wins / tries).log()
         return {"logits": share - share.mean()}

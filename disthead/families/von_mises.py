@@ -7,10 +7,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import positive, tensors, with_fused_loss
-from disthead.distributions.continuous import Continuous
-from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.circular import Circular, Directions, check_directions
 from disthead.distributions.univariate import in_double
-from disthead.errors import TargetError, locate
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special import (
@@ -23,30 +21,15 @@ from disthead.special import (
     von_mises_log_normalizer,
     von_mises_mean_distance,
 )
-from disthead.special.eager import are_plain_numbers
 from disthead.special.fast import Direction, Positive, von_mises_terms
-from disthead.special.numeric import mend
 
 __all__ = ["VonMises", "VonMisesFamily"]
 
-# pi in single precision is slightly larger than pi
-_PI_ROUNDED = float(torch.tensor(math.pi, dtype=torch.float32))
 # A proposal is accepted with a probability of at least 0.65: after 40, all but 1e-18 are.
 _PROPOSALS = 40
 
 
-class _Directions(constraints.Constraint):
-    """Angles in radians from -pi to pi, both ends included."""
-
-    is_discrete = False
-    event_dim = 0
-    lower_bound, upper_bound = -math.pi, math.pi
-
-    def check(self, value: Tensor) -> Tensor:
-        return abs(value) <= _PI_ROUNDED
-
-
-class VonMises(Continuous):
+class VonMises(Circular):
     """Von Mises distribution of directions, with density exp(k cos(y - loc)) / (2 pi I0(k)).
 
     Here k = concentration; the support is -pi <= y <= pi, in radians. Angles that differ by 2 pi
@@ -66,9 +49,7 @@ class VonMises(Continuous):
     tensor(-0.1624)
     """
 
-    kind = "direction"
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
-    support = _Directions()
 
     def __init__(self, loc, concentration=None, *, log_concentration=None):
         loc, concentration, log_concentration = tensors(loc, concentration, log_concentration)
@@ -97,21 +78,6 @@ class VonMises(Continuous):
         k = self.concentration
         return -2 * k * torch.sin((y - self.loc) / 2).square() - von_mises_log_normalizer(k)
 
-    def _angle(self, y: Tensor) -> Tensor:
-        """The angle from the mean direction, in [-pi, pi]."""
-        if not are_plain_numbers(y, self.loc):
-            return self._angle_of(y, self.loc)
-        angle = y - self.loc
-        return mend(
-            angle, (y.abs() > math.pi) | (angle.abs() > math.pi), self._angle_of, y, self.loc
-        )
-
-    @staticmethod
-    def _angle_of(y: Tensor, loc: Tensor) -> Tensor:
-        y = torch.where(y.abs() <= _PI_ROUNDED, y.clamp(-math.pi, math.pi), y)
-        angle = y - loc
-        return torch.where(angle.abs() <= math.pi, angle, wrapped(angle)).clamp(-math.pi, math.pi)
-
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
         return von_mises_cdf(self.concentration, self._angle(y))
@@ -124,43 +90,10 @@ class VonMises(Continuous):
     def log_survival(self, y: Tensor) -> Tensor:
         return von_mises_log_cdf(self.concentration, -self._angle(y))
 
-    def support_limits(self) -> tuple[Tensor, Tensor]:
-        """The start and the end of the cdf, half a turn on either side of the mean direction."""
-        return self.loc - math.pi, self.loc + math.pi
-
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         left = below <= above
         angle = von_mises_icdf(self.concentration, torch.where(left, below, above))
         return self.loc + torch.where(left, angle, -angle)
-
-    def icdf(self, q: Tensor) -> Tensor:
-        return self._inside(super().icdf(q))
-
-    def interval(self, level: float) -> Interval | Arc:
-        """The arc around the mean direction with the probability `level`, as ends in (-pi, pi].
-
-        It goes anticlockwise from the first end to the second, which is the smaller number where
-        the arc crosses pi; `contains(y)` says which directions it holds.
-
-        Raises:
-            ValueError: unless 0 < level < 1.
-        """
-        lower, upper = super().interval(level)
-        return Arc(self._inside(lower), self._inside(upper))
-
-    def highest_density(self, level: float) -> Interval | Arc:
-        return self.interval(level)  # symmetric about its peak
-
-    def _inside(self, y: Tensor) -> Tensor:
-        outside = (y > _PI_ROUNDED) | (y <= -math.pi)
-        return torch.where(outside, wrapped(y.double()).to(y.dtype), y)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean direction."""
-        return self.loc
-
-    mode = median = mean
 
     @property
     @in_double
@@ -235,20 +168,10 @@ class VonMises(Continuous):
         excess = von_mises_excess(k, distance) - von_mises_excess(k, math.pi - distance)
         return distance + 2 * excess - 0.5 * von_mises_mean_distance(k)
 
-    def affine(self, loc: Tensor, scale: Tensor) -> Continuous:
-        raise self._unanswered(
-            "affine",
-            "a direction has neither an origin nor a unit to change, do not standardise it",
-        )
-
-
-def wrapped(angle: Tensor) -> Tensor:
-    """The same direction in (-pi, pi].
-
-    Args:
-        angle: radians, shape (...).
-    """
-    return angle - 2 * math.pi * torch.ceil(angle / (2 * math.pi) - 0.5)
+    def widened(self, scale: Tensor) -> "VonMises":
+        """The distribution with the concentration divided by scale^2."""
+        log_concentration = self.log_concentration - 2 * scale.log().to(self.dtype)
+        return VonMises(self.loc, log_concentration=log_concentration)
 
 
 @register_kl(VonMises, VonMises)
@@ -271,7 +194,7 @@ class VonMisesFamily(Family):
     name = "von_mises"
     figure_row = 7
     parameters = {"loc": LINKS["direction"], "concentration": LINKS["softplus"]}
-    support = _Directions()
+    support = Directions()
     loss_support = constraints.real  # angles beyond pi are directions, too
     distribution_class = VonMises
     data_type = "univariate, continuous, circular"
@@ -297,11 +220,5 @@ class VonMisesFamily(Family):
         return {"loc": torch.atan2(sine, cosine), "concentration": concentration.clamp(min=1e-3)}
 
     def check_target(self, y: Tensor, column: str = "the target") -> None:
-        outside = y.isfinite() & ~self.support.check(y)
-        if outside.any():
-            raise TargetError(
-                f"{column} must be a direction in radians, from -pi to pi, got "
-                f"{locate(outside, y)}. Turn degrees into radians (for a table: --data.unit "
-                "degrees), and wrap with torch.atan2(y.sin(), y.cos())."
-            )
+        check_directions(y, column)
         super().check_target(y, column)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor
 from disthead.distributions.base import Distribution
+from disthead.distributions.circular import wrapped
 from disthead.distributions.independent import each_output
 from disthead.errors import TargetError, locate
-from disthead.families.von_mises import wrapped
 from disthead.targets import check_target, observed_numbers
 from disthead.weights import as_weight, present
 

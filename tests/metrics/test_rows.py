@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 import disthead as dh
 from disthead import metrics as m
+from disthead.distributions.circular import wrapped
 from disthead.distributions.independent import Independent
 from disthead.errors import TargetError
 from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import RankingEnsemble
 from disthead.families.plackett_luce import PlackettLuce
-from disthead.families.von_mises import VonMises, wrapped
+from disthead.families.von_mises import VonMises
 from tests.cases import EVERYTHING, NAMED, Case, rows
 from tests.metrics.tester import answers, flat
 
@@ -491,7 +492,7 @@ def turned(dist, angle: float):
         return turned(dist.base, angle).to_event(dist.count)
     if isinstance(dist, CircularMixture):
         return CircularMixture(dist.logits, turned(dist.components, angle))
-    return VonMises(wrapped(dist.loc + angle), dist.concentration)
+    return type(dist)(wrapped(dist.loc + angle), dist.concentration)
 
 
 DIRECTIONS = [case for case in EVERYTHING if case.kind == "direction"]
