@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.discrete import Discrete, log_mass
 from disthead.distributions.independent import Independent
@@ -111,10 +112,30 @@ def _wasserstein(p: Distribution, q: Distribution) -> Tensor:
     )
     near, far = 0.5 * t, 0.5 * (1 + complement)
     square = torch.zeros(())
-    for below, above in ((near, far), (far, near)):
-        gap = p._quantile(below, above) - q._quantile(below, above)
+    diverges = torch.zeros((), dtype=torch.bool)
+    for ends in ((near, far), (far, near)):
+        gap = p._quantile(*ends) - q._quantile(*ends)
+        gap = torch.where(gap.isfinite(), gap, 0.0)  # quantiles beyond all numbers
         square = square + (0.5 * weights * gap.square()).sum(0)
-    return _root(square).to(dtype)
+        diverges = diverges | _grows_too_fast(p, q, ends[0] is far)
+    return torch.where(diverges, torch.inf, _root(square)).to(dtype)
+
+
+def _grows_too_fast(p: Distribution, q: Distribution, is_upper: bool) -> Tensor:
+    """Whether the difference of quantiles grows as the root of 1 / tail, or faster.
+
+    The integral of its square is infinite then.
+    """
+    tails = [p._constant(tail) for tail in (1e-6, 1e-12)]
+    near, far = (
+        (p._quantile(*ends) - q._quantile(*ends)).abs()
+        for ends in ((1 - tail, tail) if is_upper else (tail, 1 - tail) for tail in tails)
+    )
+    return far >= 990 * near.clamp(min=torch.finfo(near.dtype).tiny)
+
+
+def _have_the_same_units(p: Affine, q: Affine) -> bool:
+    return bool(((p.loc == q.loc) & (p.scale == q.scale)).all())
 
 
 def _between_gaussians(p: Gaussian, q: Gaussian) -> Tensor:
@@ -154,7 +175,9 @@ def _expectation(
 ) -> Tensor:
     """E_p[function(log p(Y), log q(Y))], by a sum over outcomes or by quadrature."""
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
-    p = p.expand(shape)
+    p, q = p.expand(shape), q.expand(shape)
+    if isinstance(p, Affine) and isinstance(q, Affine) and _have_the_same_units(p, q):
+        return _expectation(name, p.base, q.base, function)
     if p.kind in CLASSES or p.kind == "ranking":
         y = p.enumerate_support()
         log_p = p.log_prob(y)
@@ -162,11 +185,19 @@ def _expectation(
         return torch.where(log_p.isneginf(), 0.0, terms).sum(0)
     if p.kind not in _NUMBERS or p.kind != q.kind:
         raise _has_none(name, p, q, "it is computed of numbers, classes and rankings of one kind")
+    if p.kind == "count" and not (isinstance(p, Discrete) and isinstance(q, Discrete)):
+        raise _has_none(name, p, q, "counts in different units take different values")
     dtype = torch.promote_types(p.dtype, q.dtype)
     p, q = p._in_double(), q._in_double()
     if isinstance(p, Discrete) and isinstance(q, Discrete):
         return p._expectation(lambda k: function(p._log_mass(k), log_mass(q, k))).to(dtype)
-    return p._expectation(lambda y: function(p.log_prob(y), q.log_prob(y))).to(dtype)
+
+    def integrand(y: Tensor) -> Tensor:
+        log_p = p.log_prob(y)
+        # a quantile next to the end of the support may be rounded to a number beyond it
+        return torch.where(log_p.isneginf(), 0.0, function(log_p, q.log_prob(y)))
+
+    return p._expectation(integrand).to(dtype)
 
 
 def _has_none(name: str, p: Distribution, q: Distribution, reason: str) -> NotImplementedError:

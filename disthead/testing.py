@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.families.family import Family, get_family
 from disthead.head import DistributionHead
@@ -302,10 +303,20 @@ def _is_fine(cuts: Tensor) -> bool:
     return bool((cuts[1:] > cuts[:-1]).all())
 
 
-def _end(dist: Distribution) -> float:
-    """The finite end of the support, of two ends the lower one; 0 where there is none."""
-    ends = (getattr(dist.support, name, math.inf) for name in ("lower_bound", "upper_bound"))
-    return next((float(end) for end in ends if math.isfinite(float(end))), 0.0)
+def _end(dist: Distribution) -> Tensor:
+    """The finite end of the support, (settings,), of two ends the lower one; 0 where is none."""
+    lower, upper = dist.support_limits()
+    return torch.where(lower.isfinite(), lower, torch.where(upper.isfinite(), upper, 0.0))
+
+
+def _lattice(dist: Distribution, first: Tensor, last: Tensor) -> Tensor:
+    """The counts from one to the other, or classes, at most 20,000."""
+    if isinstance(dist, Affine):
+        to_base, from_base = dist._to_base, dist._from_base
+        return from_base(_lattice(dist.base, to_base(first), to_base(last)))
+    count = min(int(last - first) + 1, 20_000)
+    k = int(first) + torch.arange(count)
+    return k if dist.kind in CLASSES else k.double()
 
 
 def _cdf(family: Family, raw: Tensor, generator: torch.Generator) -> Iterator[str]:
@@ -325,12 +336,12 @@ def _cdf(family: Family, raw: Tensor, generator: torch.Generator) -> Iterator[st
             mass,
             cdf[1:] - cdf[:-1],
             rtol=1e-5,
-            atol=1e-7,
+            atol=1e-6,
         )
     elif dist.kind not in ("continuous", "mixed"):
         for row in range(len(raw)):
-            first, last = int(cuts[0, row]), min(int(cuts[-1, row]), int(cuts[0, row]) + 5000)
-            k = torch.arange(first, last + 1, dtype=torch.float64)
+            k = _lattice(dist[row], cuts[0, row], cuts[-1, row])
+            last = k[-1].item()
             total = dist[row].log_prob(k).exp().sum() + dist[row].cdf_limits(k[:1])[0]
             yield from _differs(
                 f"the sum of the probabilities up to {last}, against the cdf",
@@ -389,9 +400,7 @@ def _points(dist: Distribution, cuts: Tensor) -> tuple[Tensor, Tensor]:
     if dist.kind == "continuous":
         y, weight = _nodes(cuts, _end(dist))
         return y, dist.log_prob(y).exp() * weight
-    first, last = cuts[0].min(), min(cuts[-1].max().item(), cuts[0].min().item() + 20_000)
-    k = torch.arange(int(first), int(last) + 1, dtype=torch.float64)[:, None]
-    k = k.expand(-1, cuts.shape[1])
+    k = _lattice(dist[:1], cuts[0].min(), cuts[-1].max()).reshape(-1, 1).expand(-1, cuts.shape[1])
     return k, dist.log_prob(k).exp()
 
 

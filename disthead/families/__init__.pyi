@@ -16,6 +16,8 @@ from disthead.families.beta_binomial import BetaBinomialFamily as BetaBinomialFa
 from disthead.families.beta_binomial import MeanBetaBinomial as MeanBetaBinomial
 from disthead.families.binomial import Binomial as Binomial
 from disthead.families.binomial import BinomialFamily as BinomialFamily
+from disthead.families.bradley_terry import BradleyTerry as BradleyTerry
+from disthead.families.bradley_terry import BradleyTerryFamily as BradleyTerryFamily
 from disthead.families.categorical import Categorical as Categorical
 from disthead.families.categorical import CategoricalFamily as CategoricalFamily
 from disthead.families.categorical import ClassFamily as ClassFamily
@@ -34,6 +36,9 @@ from disthead.families.conway_maxwell_poisson import (
 from disthead.families.conway_maxwell_poisson import (
     MeanConwayMaxwellPoisson as MeanConwayMaxwellPoisson,
 )
+from disthead.families.dirichlet import Dirichlet as Dirichlet
+from disthead.families.dirichlet import DirichletFamily as DirichletFamily
+from disthead.families.dirichlet import MeanDirichlet as MeanDirichlet
 from disthead.families.dirichlet_multinomial import DirichletMultinomial as DirichletMultinomial
 from disthead.families.dirichlet_multinomial import (
     DirichletMultinomialFamily as DirichletMultinomialFamily,
@@ -56,6 +61,8 @@ from disthead.families.gamma import Gamma as Gamma
 from disthead.families.gamma import GammaFamily as GammaFamily
 from disthead.families.gamma import MeanGamma as MeanGamma
 from disthead.families.gaussian import Gaussian as Gaussian
+from disthead.families.gaussian_copula import GaussianCopula as GaussianCopula
+from disthead.families.gaussian_copula import GaussianCopulaFamily as GaussianCopulaFamily
 from disthead.families.generalized_extreme_value import (
     GeneralizedExtremeValue as GeneralizedExtremeValue,
 )
@@ -78,6 +85,8 @@ from disthead.families.gumbel import Gumbel as Gumbel
 from disthead.families.gumbel import GumbelFamily as GumbelFamily
 from disthead.families.half_normal import HalfNormal as HalfNormal
 from disthead.families.half_normal import HalfNormalFamily as HalfNormalFamily
+from disthead.families.histogram import Histogram as Histogram
+from disthead.families.histogram import HistogramFamily as HistogramFamily
 from disthead.families.huber import Huber as Huber
 from disthead.families.huber import HuberFamily as HuberFamily
 from disthead.families.hurdle import HurdleFamily as HurdleFamily
@@ -116,6 +125,10 @@ from disthead.families.multivariate_normal import MultivariateNormal as Multivar
 from disthead.families.multivariate_normal import (
     MultivariateNormalFamily as MultivariateNormalFamily,
 )
+from disthead.families.multivariate_student_t import MultivariateStudentT as MultivariateStudentT
+from disthead.families.multivariate_student_t import (
+    MultivariateStudentTFamily as MultivariateStudentTFamily,
+)
 from disthead.families.negative_binomial import MeanNegativeBinomial as MeanNegativeBinomial
 from disthead.families.negative_binomial import NegativeBinomial as NegativeBinomial
 from disthead.families.negative_binomial import NegativeBinomialFamily as NegativeBinomialFamily
@@ -130,6 +143,8 @@ from disthead.families.plackett_luce import PlackettLuce as PlackettLuce
 from disthead.families.plackett_luce import PlackettLuceFamily as PlackettLuceFamily
 from disthead.families.poisson import Poisson as Poisson
 from disthead.families.poisson import PoissonFamily as PoissonFamily
+from disthead.families.quantile_function import QuantileFunction as QuantileFunction
+from disthead.families.quantile_function import QuantileFunctionFamily as QuantileFunctionFamily
 from disthead.families.shifted import ShiftedFamily as ShiftedFamily
 from disthead.families.sinh_arcsinh import SinhArcsinh as SinhArcsinh
 from disthead.families.sinh_arcsinh import SinhArcsinhFamily as SinhArcsinhFamily
@@ -146,8 +161,12 @@ from disthead.families.tweedie import Tweedie as Tweedie
 from disthead.families.tweedie import TweedieFamily as TweedieFamily
 from disthead.families.von_mises import VonMises as VonMises
 from disthead.families.von_mises import VonMisesFamily as VonMisesFamily
+from disthead.families.von_mises_fisher import VonMisesFisher as VonMisesFisher
+from disthead.families.von_mises_fisher import VonMisesFisherFamily as VonMisesFisherFamily
 from disthead.families.weibull import Weibull as Weibull
 from disthead.families.weibull import WeibullFamily as WeibullFamily
+from disthead.families.wrapped_cauchy import WrappedCauchy as WrappedCauchy
+from disthead.families.wrapped_cauchy import WrappedCauchyFamily as WrappedCauchyFamily
 from disthead.families.wrapper_family import WrapperFamily as WrapperFamily
 from disthead.families.zero_one_inflated import ZeroOneInflated as ZeroOneInflated
 from disthead.families.zero_one_inflated import ZeroOneInflatedFamily as ZeroOneInflatedFamily

@@ -709,6 +709,28 @@ INLINE float Weibull_float(float y, float y_low, float scale, float concentratio
     return log_concentration + v3 - LOG(y) - v4;
 }
 
+INLINE float WrappedCauchy_float(float y, float y_low, float cosine_loc, float sine_loc, float
+    concentration, float *slopes, uint32_t *beyond) {
+    (void)beyond; (void)y; (void)y_low;
+    const float v1 = turned_float((double)y + y_low, 1);
+    const float v2 = turned_float((double)y + y_low, 0);
+    const float v5 = EXP(-fabsf(concentration));
+    const float v7 = 1 / (v5 + 1);
+    const float v8 = v5 * v7;
+    const int v9 = concentration < 0;
+    const float v10 = (v9 ? v8 : v7);
+    const float v11 = (v9 ? v7 : v8);
+    const float v12 = v1 - cosine_loc;
+    const float v14 = v2 - sine_loc;
+    const float v16 = v12 * v12 + v14 * v14;
+    const float v19 = v11 * v11 + v10 * v16;
+    const float v20 = v10 + 1;
+    const float one_by_v19 = 1 / v19;
+    slopes[0] = v10 * 2 * (v2 * cosine_loc - v1 * sine_loc) * one_by_v19;
+    slopes[1] = v10 * v11 * ((v11 * 2 - v16) * one_by_v19 + 1 / v20) - v10;
+    return LOG(v11 * v20 * one_by_v19) - 1.8378770664093453f;
+}
+
 #undef FORMULAS
 #define FORMULAS(X) \
     X(Normal, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
@@ -758,7 +780,9 @@ INLINE float Weibull_float(float y, float y_low, float scale, float concentratio
     X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
         one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
     X(Pareto, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
+    X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
+    X(WrappedCauchy, REALS, 2, 3, 0, (one[0].value, one[0].log, one[1].value), DIRECTION, \
+        IDENTITY)
 
 #else
 
@@ -1644,6 +1668,28 @@ INLINE double Weibull_double(double y, double scale, double concentration, doubl
     return log_concentration + v3 - LOG(y) - v4;
 }
 
+INLINE double WrappedCauchy_double(double y, double cosine_loc, double sine_loc, double
+    concentration, double *slopes, uint64_t *beyond) {
+    (void)beyond; (void)y;
+    const double v1 = turned_double(y, 1);
+    const double v2 = turned_double(y, 0);
+    const double v5 = EXP(-fabs(concentration));
+    const double v7 = 1 / (v5 + 1);
+    const double v8 = v5 * v7;
+    const int v9 = concentration < 0;
+    const double v10 = (v9 ? v8 : v7);
+    const double v11 = (v9 ? v7 : v8);
+    const double v12 = v1 - cosine_loc;
+    const double v14 = v2 - sine_loc;
+    const double v16 = v12 * v12 + v14 * v14;
+    const double v19 = v11 * v11 + v10 * v16;
+    const double v20 = v10 + 1;
+    const double one_by_v19 = 1 / v19;
+    slopes[0] = v10 * 2 * (v2 * cosine_loc - v1 * sine_loc) * one_by_v19;
+    slopes[1] = v10 * v11 * ((v11 * 2 - v16) * one_by_v19 + 1 / v20) - v10;
+    return LOG(v11 * v20 * one_by_v19) - 1.8378770664093453;
+}
+
 #undef FORMULAS
 #define FORMULAS(X) \
     X(Normal, REALS, 2, 2, 2, (one[0].value, one[1].value, one[1].log), IDENTITY, SOFTPLUS) \
@@ -1693,6 +1739,8 @@ INLINE double Weibull_double(double y, double scale, double concentration, doubl
     X(MeanNegativeBinomial_with_constants, COUNTS, 3, 3, 2, (one[0].value, one[1].value, \
         one[1].log, one[2].value), SOFTPLUS, SOFTPLUS, IDENTITY) \
     X(Pareto, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
-    X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS)
+    X(Weibull, POSITIVES, 2, 2, 2, (one[0].value, one[1].value, one[1].log), SOFTPLUS, SOFTPLUS) \
+    X(WrappedCauchy, REALS, 2, 3, 0, (one[0].value, one[0].log, one[1].value), DIRECTION, \
+        IDENTITY)
 
 #endif
