@@ -21,6 +21,7 @@ from disthead.families.mixture import Mixture
 from disthead.families.normal import Normal
 from disthead.families.student_t import StudentT
 from disthead.families.von_mises import VonMises
+from disthead.special import tanh_sinh
 from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 F64 = torch.float64
@@ -455,3 +456,15 @@ def test_crps_of_mixtures_of_betas_with_poles_at_both_ends_is_the_integral_of_th
     below = scipy.integrate.quad(lambda t: tails(t)[0] ** 2, 0, 0.5, epsabs=1e-11, limit=200)[0]
     above = scipy.integrate.quad(lambda t: tails(t)[1] ** 2, 0.5, 1, epsabs=1e-11, limit=200)[0]
     assert math.isclose(dist.crps(torch.tensor(0.5).double()), below + above, abs_tol=1e-9)
+
+
+def test_levels_next_to_each_other_beside_one_beyond_the_components_quantiles():
+    """Skew-normal quantiles in far tails are not exact, so that the mixture's lie beyond them."""
+    family = dh.get_family("mixture", component="skew_normal", num_components=2)
+    generator = torch.Generator().manual_seed(4)
+    raw = torch.randn(6, family.width(), generator=generator, dtype=torch.float64)
+    t, complement, _ = tanh_sinh(81, torch.zeros((), dtype=torch.float64))
+    near, far = 0.5 * t, 0.5 * (1 + complement)
+    dist = family.from_raw(raw)[4]
+    y = dist._quantile(far, near)
+    torch.testing.assert_close(dist.log_survival(y).exp(), near, rtol=1e-9, atol=0)

@@ -151,7 +151,8 @@ def _quantiles(
     if len(rows):  # the components' own quantiles are not exact
         table = _Table(curves.take(rows), lower[rows], upper[rows])
         table.add(roots[:, rows], side[:, rows])
-        roots[:, rows] = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
+        others = _roots(table, odds[:, rows], side[:, rows], rounding[:, rows])
+        roots[:, rows] = np.where(beyond[:, rows], others, roots[:, rows])
     return roots
 
 
