@@ -2036,6 +2036,25 @@ TRUTHS = [
     if case.truth
 ]
 
+# The families with which compilers, transforms, reports and metrics are tried by default: those of
+# the first table, and one for each kind of code beyond it. The slow tests try them with all.
+SAMPLE = {
+    *(
+        "normal",
+        "laplace",
+        "student_t",
+        "mixture",
+        "normal_mixture",
+        "exponential",
+        "gamma",
+        "beta",
+    ),
+    *("multivariate_normal", "von_mises", "bernoulli", "categorical", "poisson", "plackett_luce"),
+    *("log_normal", "logistic", "negative_binomial", "weibull"),
+    *("gumbel", "generalized_pareto", "binomial", "censored", "hurdle", "truncated", "ordinal"),
+    *("dirichlet", "quantile_function"),
+}
+BEYOND_THE_SAMPLE = tuple(case.name for case in EVERYTHING if case.family not in SAMPLE)
 # The same code as another row, with other numbers or slowly.
 REPEATS = [
     "zero_inflated negative_binomial",

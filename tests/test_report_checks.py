@@ -12,7 +12,7 @@ from disthead.distributions.scores import draw
 from disthead.families import Normal
 from disthead.report import Verdict, evaluate
 from disthead.report.verdict import not_examined, summary
-from tests.cases import CLASSES, EVERYTHING, NAMED, Case, rows
+from tests.cases import BEYOND_THE_SAMPLE, CLASSES, EVERYTHING, NAMED, Case, rows
 
 FAULTS = ("fair", "poor")
 # Their closed forms take seconds for a few hundred rows on a busy core.
@@ -54,7 +54,7 @@ def verdict(result, aspect: str, output: str = "") -> Verdict:
     return next(v for v in result.verdicts if v.aspect.startswith(aspect) and v.output == output)
 
 
-@pytest.mark.parametrize("case", rows(EVERYTHING, slow=SLOW))
+@pytest.mark.parametrize("case", rows(EVERYTHING, slow=(*SLOW, *BEYOND_THE_SAMPLE)))
 def test_what_was_switched_off_reads_not_examined(case):
     dist, y = predictions(case, 80)
     off = evaluate(dist, y)

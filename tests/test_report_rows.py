@@ -15,7 +15,7 @@ from disthead.diagnostics import circular_pit
 from disthead.distributions.scores import draw
 from disthead.errors import TargetError
 from disthead.report import Batch, evaluate
-from tests.cases import CIRCULAR_MIXTURES, EVERYTHING, NAMED, Case, rows
+from tests.cases import BEYOND_THE_SAMPLE, CIRCULAR_MIXTURES, EVERYTHING, NAMED, Case, rows
 
 ROWS = 80
 SLOW = [
@@ -55,7 +55,10 @@ def said(result) -> list:
 
 
 @pytest.mark.parametrize(
-    "case", rows([case for case in EVERYTHING if not case.moving_support], slow=SLOW)
+    "case",
+    rows(
+        [case for case in EVERYTHING if not case.moving_support], slow=(*SLOW, *BEYOND_THE_SAMPLE)
+    ),
 )
 def test_a_row_of_weight_zero_is_not_there(case):
     dist, y = predictions(case)

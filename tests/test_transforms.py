@@ -7,16 +7,9 @@ import warnings
 import pytest
 import torch
 
-from tests.cases import CASES, Case
+from tests.cases import BEYOND_THE_SAMPLE, CASES, Case, rows
 
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
-# Densities of several hundred operations, and the same code as another row.
-SLOW = ("skew_t", "skew_normal", "huber with a learned threshold", "asymmetric_laplace quantile")
-every_graph = pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=pytest.mark.slow if case.name in SLOW else ()) for case in CASES],
-    ids=str,
-)
+every_case = pytest.mark.parametrize("case", rows(CASES, slow=BEYOND_THE_SAMPLE))
 
 
 def example(case: Case, dtype=torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,7 +43,7 @@ class Loss(torch.nn.Module):
         return self.head(features).log_prob(y)
 
 
-@every_graph
+@every_case
 def test_compiles_without_a_break(case):
     loss, (_, y), features = Loss(case), example(case), torch.linspace(-1, 1, 9).reshape(3, 3)
     torch.compiler.reset()
@@ -63,7 +56,7 @@ def test_compiles_without_a_break(case):
         )
 
 
-@every_graph
+@every_case
 def test_exports(case):
     loss, (_, y), features = Loss(case), example(case), torch.linspace(-1, 1, 9).reshape(3, 3)
     with warnings.catch_warnings():

@@ -22,7 +22,7 @@ from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import RankingEnsemble
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.von_mises import VonMises
-from tests.cases import EVERYTHING, NAMED, Case, rows
+from tests.cases import BEYOND_THE_SAMPLE, EVERYTHING, NAMED, Case, rows
 from tests.metrics.tester import answers, flat
 
 ROWS = 7
@@ -58,7 +58,7 @@ METRICS = {
 }
 # The quantiles of these take a search.
 SLOW = ("negative_binomial", "mixture of poissons", "independent poissons", "affine poisson")
-every_case = pytest.mark.parametrize("case", rows(EVERYTHING, SLOW))
+every_case = pytest.mark.parametrize("case", rows(EVERYTHING, (*SLOW, *BEYOND_THE_SAMPLE)))
 
 
 def raws(case: Case, count: int = ROWS) -> torch.Tensor:
