@@ -288,8 +288,9 @@ _PARAMETERS = {
     "device": TEXT,
     "verbose": Kind("a whole number, or true or false", lambda value: isinstance(value, int)),
     "objective": Kind("a text or a mapping", lambda value: isinstance(value, (str, dict))),
+    "ordered": or_none(Kind("true or false", lambda value: isinstance(value, bool))),
 }
-_LATER = ("objective",)  # parameters that folders of version 0.1 do not have
+_LATER = ("objective", "ordered")  # parameters that older folders do not have
 
 
 def _check_config(config: dict[str, Any], kind: type[FittedEstimator]) -> None:

@@ -148,7 +148,7 @@ class PlackettLuce(Distribution):
         """
         looks = are_concrete(y)
         if looks and _are_full_rankings(y, self.num_items):
-            return self._log_prob(y)
+            return self._log_prob(y, may_lack_items=False)
         inside = self.support.check(y)
         if looks and bool(inside.all()):
             return self._log_prob(y.long())
@@ -156,13 +156,13 @@ class PlackettLuce(Distribution):
         value = self._log_prob(torch.where(inside.unsqueeze(-1), y, some_ranking).long())
         return torch.where(inside, value, -torch.inf)
 
-    def _log_prob(self, y: Tensor) -> Tensor:
+    def _log_prob(self, y: Tensor, may_lack_items: bool = True) -> Tensor:
         logits = self.logits
         if logits.shape[:-1] != y.shape[:-1]:
             shape = torch.broadcast_shapes(logits.shape[:-1], y.shape[:-1])
             logits, y = logits.expand(*shape, -1), y.expand(*shape, -1)
         worth = self.given_probs
-        if not are_concrete(y) or bool((y < -1).any()):
+        if may_lack_items and (not are_concrete(y) or bool((y < -1).any())):
             absent, y = absent_items(y, self.num_items), y.clamp(min=-1)
             logits = torch.where(absent, -torch.inf, logits)
             worth = None if worth is None else torch.where(absent, 0.0, worth)

@@ -33,6 +33,7 @@ value = v2, slopes = v3
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -254,6 +255,8 @@ class _Recorder:
         numbers = [x for x in operands if isinstance(x, float)]
         if len(numbers) == len(operands):
             return _of_numbers(name, *numbers)
+        if name == "where" and isinstance(operands[0], float):  # a truth of constants
+            return operands[1] if operands[0] else operands[2]
         if (name == "add" and operands[1] == 0.0) or (
             name in ("multiply", "divide") and operands[1] == 1.0
         ):
@@ -417,7 +420,13 @@ def _of_numbers(name: str, *numbers: float) -> float:
         "absolute": abs,
         "log": math.log,
         "exp": math.exp,
+        "log1p": math.log1p,
         "sqrt": math.sqrt,
+        "less": operator.lt,
+        "less_equal": operator.le,
+        "equal": operator.eq,
+        "logical_not": operator.not_,
+        "where": lambda truth, x, y: x if truth else y,
     }
     if name not in functions:
         raise NotTraced(f"{name} of numbers alone")

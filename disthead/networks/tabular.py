@@ -408,7 +408,7 @@ def start_near_unconditional_fit(head: DistributionHead, min_initial_scale: floa
     if head.linear is None:
         return
     head.linear.weight.mul_(0.3)  # enough to tell equal components of a mixture apart
-    if head.family.least_log_std and {"loc", "scale"} <= set(head.predicted):
+    if head.family.least_log_std and "loc" in head.predicted and "scale" in head.links:
         loc = head.weights()["loc"]  # (..., raw outputs, in_features)
         scale = head.params(loc.new_zeros(*loc.shape[:-2], 1, head.in_features))["scale"]
         loc.mul_(scale.reshape(-1, loc.shape[-2])[0].clamp(max=1).to(loc).unsqueeze(-1))
