@@ -194,7 +194,7 @@ class Tweedie(Univariate):
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        some = y > 0
+        some = (y > 0) & (y < torch.inf)
         positive = torch.where(some, y, self.mean.detach())
         amounts, unit = self._amounts, self._unit
         density = compound_log_density(positive / unit, amounts.rate, amounts.shape)
