@@ -101,6 +101,11 @@ class Link:
         """Whether it takes no raw outputs (`constant`)."""
         return isinstance(self.raw_shape, _Nothing)
 
+    @property
+    def fixed_value(self) -> float | None:
+        """The value of a constant link; None of any other."""
+        return self.raw_shape.value if isinstance(self.raw_shape, _Nothing) else None
+
     def gives_logits(self, name: str) -> bool:
         """Whether `value_and_slope` of the parameter of that name returns logits."""
         return name == "logits" or self.codomain is constraints.unit_interval

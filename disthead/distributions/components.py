@@ -212,19 +212,27 @@ class Components:
 
     @property
     def mean(self) -> Tensor:
-        return (self.probs * self.components.mean).sum(-1)
+        return expected(self.probs, self.components.mean)
 
     @property
     def variance(self) -> Tensor:
         """The mean of the components' variances plus the variance of their means."""
-        between = self.components.mean - self.mean.unsqueeze(-1)
-        return (self.probs * (self.components.variance + between.square())).sum(-1)
+        mean = self.components.mean
+        between = self._distance_from_mean(mean)
+        return expected(self.probs, self.components.variance + between.square())
+
+    def _distance_from_mean(self, mean: Tensor) -> Tensor:
+        """The components' means less that of the mixture; infinite where they are."""
+        infinite = mean.isinf()
+        finite = torch.where(infinite, 0.0, mean)
+        distance = finite - (self.probs * finite).sum(-1, keepdim=True)
+        return torch.where(infinite, mean, distance)
 
     @property
     @in_double
     def aleatoric(self) -> Tensor:
         """The mean of the components' variances: in an ensemble, the noise in the data."""
-        return (self.probs * self.components.variance).sum(-1)
+        return expected(self.probs, self.components.variance)
 
     @property
     @in_double
@@ -233,7 +241,7 @@ class Components:
 
         The sum of `aleatoric` and `epistemic` is `variance`.
         """
-        return (self.probs * (self.components.mean - self.mean.unsqueeze(-1)).square()).sum(-1)
+        return expected(self.probs, self._distance_from_mean(self.components.mean).square())
 
     @property
     @in_double

@@ -100,15 +100,14 @@ class Discrete(Univariate):
         k = y.floor()
         if are_concrete(k):
             (least, greatest), (first, last) = extent(k), self._bounds()
-            if first <= least and greatest < last:
+            if first <= least and -math.inf < least and greatest < last:
                 return tail(k).expand(torch.broadcast_shapes(k.shape, self.batch_shape))
         lower, upper = self.support_limits()
-        inside = (k >= lower) & (k < upper)
+        under = (k < lower) | (k == -torch.inf)
+        inside = ~under & (k < upper)
         value = tail(torch.where(inside, k, lower))
         # Cast to the dtype of k: `where` of two numbers is single precision.
-        outside = torch.where(k < lower, before, torch.where(k >= upper, beyond, math.nan)).to(
-            k.dtype
-        )
+        outside = torch.where(under, before, torch.where(k >= upper, beyond, math.nan)).to(k.dtype)
         return torch.where(inside, value, outside)
 
     @torch.no_grad()

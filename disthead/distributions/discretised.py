@@ -9,7 +9,7 @@ from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution, Kind
 from disthead.distributions.between import log_between
-from disthead.distributions.discrete import OUTSIDE, Discrete
+from disthead.distributions.discrete import OUTSIDE, Discrete, sum_rule
 from disthead.distributions.mass_tables import crps_of
 from disthead.distributions.univariate import in_double
 from disthead.distributions.wrapped import Wrapped
@@ -129,13 +129,15 @@ class Discretised(Wrapped, Discrete):
     @property
     @in_double
     def mean(self) -> Tensor:
-        return self._expectation(lambda k: k)
+        of_base = self.base.mean  # which may diverge, as sums over a range never do
+        return torch.where(of_base.isfinite(), self._expectation(lambda k: k), of_base)
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        mean = self.mean
-        return self._expectation(lambda k: (k - mean).square())
+        of_base, mean = self.base.variance, self._expectation(lambda k: k)
+        value = self._expectation(lambda k: (k - mean).square())
+        return torch.where(of_base.isfinite(), value, of_base)
 
     @property
     @in_double
@@ -157,14 +159,31 @@ class Discretised(Wrapped, Discrete):
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in counts."""
         if not self._is_plain(y):
-            return super().crps(y)
+            return self._crps_of_tails(y)
         return self._by_tables(
             lambda rows, masses, first, y: crps_of(masses, first, y),
-            lambda rows, first, last, y: super(
-                Discretised, rows.map(lambda part: part.unsqueeze(1))
-            ).crps(y),
+            lambda rows, first, last, y: rows.map(lambda part: part.unsqueeze(1))._crps_of_tails(y),
             y,
         )
+
+    def _crps_of_tails(self, y: Tensor) -> Tensor:
+        """The integral of (cdf(t) - 1{t >= y})^2 dt, which may exist where the mean does not."""
+        (first, last), (lower, upper) = self._bulk(), self.support_limits()
+        # where a tail holds everything, its square is 1
+        target = torch.minimum(torch.maximum(y, first), last)
+        k = target.floor()
+        away, weight = sum_rule(last - k + 0.5)
+        after = k + 1 + away
+        tail = self._log_survival(torch.minimum(after, upper))
+        above = (weight * torch.where(after < upper, (2 * tail).exp(), 0.0)).sum(0)
+        away, weight = sum_rule(k - first + 0.5)
+        before = k - 1 - away
+        tail = self._log_cdf(torch.maximum(before, lower))
+        below = (weight * torch.where(before >= lower, (2 * tail).exp(), 0.0)).sum(0)
+        passed = target - k
+        here = passed * self.cdf(k).square() + (1 - passed) * (2 * self.log_survival(k)).exp()
+        score = below + here + above + (y - target).abs()
+        return torch.where(self.base.crps(y).isfinite(), score, torch.inf)
 
 
 def limits(lower: float, upper: float, rounding: str) -> tuple[float, float]:

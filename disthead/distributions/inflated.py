@@ -151,7 +151,7 @@ class Inflated(Wrapped):
     def _mixed(self, of_base: Tensor, of_value: Callable[[float], Any]) -> Tensor:
         """The weighted mean of a number of the base and of a number of each value."""
         rest, *weights = self._weights()
-        total = rest * of_base
+        total = rest * torch.where((rest == 0) & ~of_base.isfinite(), 0.0, of_base)
         for value, weight in zip(self.values, weights, strict=True):
             total = total + weight * of_value(value)
         return total
@@ -165,9 +165,13 @@ class Inflated(Wrapped):
     @in_double
     def variance(self) -> Tensor:
         """The mean of the variances plus the variance of the means."""
-        mean, of_base = self.mean, self.base.mean
+        of_base, spread = self.base.mean, self.base.variance
+        infinite = of_base.isinf()
+        of_base = torch.where(infinite, 0.0, of_base)
+        mean = self._mixed(of_base, lambda value: value)
         between = (of_base - mean).square()
-        return self._mixed(self.base.variance + between, lambda value: (value - mean).square())
+        spread = self._mixed(spread + between, lambda value: (value - mean).square())
+        return torch.where(infinite & (self._weights()[0] > 0), torch.inf, spread)
 
     @property
     @in_double
@@ -187,9 +191,13 @@ class Inflated(Wrapped):
         w sum_j w_j crps(v_j) - sum_{i < j} w_i w_j |v_i - v_j|, where crps is that of the base.
         """
         rest, *weights = self._weights()
-        score = self._mixed(self.base.crps(y), lambda value: (y - value).abs())
+        of_base = self.base.crps(y)
+        score = self._mixed(of_base, lambda value: (y - value).abs())
         for j, (value, weight) in enumerate(zip(self.values, weights, strict=True)):
-            score = score - rest * weight * self.base.crps(self._constant(value))
+            of_value = self.base.crps(self._constant(value))
+            # an infinite score is infinite at all targets
+            of_value = torch.where(of_value.isinf(), 0.0, of_value)
+            score = score - rest * weight * of_value
             for other, other_weight in zip(self.values[:j], weights[:j], strict=True):
                 score = score - weight * other_weight * abs(value - other)
         return score

@@ -61,7 +61,10 @@ class LocationScale(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        return self._log_density(self._standardised(y)) - self.log_scale
+        z = self._standardised(y)
+        beyond = z.isinf()
+        density = self._log_density(torch.where(beyond, 0.0, z))
+        return torch.where(beyond, -torch.inf, density) - self.log_scale
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:

@@ -41,10 +41,16 @@ class Skewed(LocationScale):
         """Samples of Z, without gradients."""
 
     def _log_lower(self, z: Tensor) -> Tensor:
-        return self._tails(z)[0]
+        return self._tail(0, z, -z)
 
     def _log_upper(self, z: Tensor) -> Tensor:
-        return self._tails(z)[1]
+        return self._tail(1, z, z)
+
+    def _tail(self, side: int, z: Tensor, distance: Tensor) -> Tensor:
+        """One of the tails, also at infinity, where nothing or everything is left of it."""
+        beyond = z.isinf()
+        tail = self._tails(torch.where(beyond, 0.0, z))[side]
+        return torch.where(beyond, -torch.relu(distance), tail)
 
     def _of_unit(self) -> "Skewed":
         """The distribution of Z."""

@@ -129,7 +129,7 @@ class ContinuousBernoulli(Continuous):
 
 
 def _log_cdf(logits: Tensor, y: Tensor) -> Tensor:
-    inside = (y > 0) & (y < 1)
+    inside, above = (y > 0) & (y < 1), y >= 1
     y = torch.where(inside, y, 0.5)
     slope = torch.where(logits < 0, -logits, logits)
     rest = torch.where(logits < 0, 0.0, -slope * (1 - y))
@@ -141,7 +141,7 @@ def _log_cdf(logits: Tensor, y: Tensor) -> Tensor:
     value = torch.where(
         near, torch.log1p(-torch.where(near, beyond, 0.5)), rest + torch.log(within)
     )
-    return torch.where(inside, value, torch.where(y > 0, 0.0, -torch.inf))
+    return torch.where(inside, value, torch.where(above, 0.0, -torch.inf))
 
 
 def _score(slope: Tensor, distance: Tensor) -> Tensor:

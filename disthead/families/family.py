@@ -188,11 +188,14 @@ class Family(ABC):
     def distribution(self, **parameters: Any) -> Distribution:
         """The distribution with these parameter values: tensors, arrays or numbers.
 
-        Their batch dimensions broadcast.
+        Their batch dimensions broadcast. A parameter that an option of the family fixes, such as
+        the `scale` of pareto, may be left out.
 
         Raises:
-            ValueError: for a parameter that is unknown, missing, or outside of its constraint.
+            ValueError: for a parameter that is unknown, missing, outside of its constraint, or
+                other than an option of the family says.
         """
+        parameters = self._with_fixed(parameters)
         values = dict(zip(parameters, tensors(*parameters.values()), strict=True))
         try:
             dist = self.make(**values)
@@ -203,6 +206,31 @@ class Family(ABC):
                 dist, values, {name: _rounding(value) for name, value in parameters.items()}
             )
         return dist
+
+    def _with_fixed(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameter values with those that options fix, which they may not contradict."""
+        result = dict(parameters)
+        for name, link in self.parameters.items():
+            value = link.fixed_value
+            if value is None:
+                continue
+            if name not in parameters:
+                if not {f"log_{name}", f"logits_{name}"} & {*parameters}:
+                    result[name] = value
+            elif not torch.compiler.is_compiling() and self._is_chosen(name):
+                [given] = tensors(parameters[name])
+                other = ~torch.isclose(given, torch.full_like(given, value))
+                if other.any():
+                    raise ValueError(
+                        f"{name} of {self.name} is {value:g} by an option of the family, got "
+                        f"{locate(other, given)}. Leave {name} out, or change the option."
+                    )
+        return result
+
+    def _is_chosen(self, name: str) -> bool:
+        """Whether a parameter is fixed at a value other than that of the default options."""
+        default = get_family(self.name).parameters[name]
+        return default.fixed_value != self.parameters[name].fixed_value
 
     def from_raw(self, raw: Tensor, links: Mapping[str, Link] | None = None) -> Distribution:
         """The distribution from raw outputs (unconstrained parameters).

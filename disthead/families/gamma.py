@@ -84,7 +84,7 @@ class Gamma(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        inside = y > 0
+        inside = (y > 0) & (y < torch.inf)
         y = torch.where(inside, y, 1.0)
         value = (
             poisson_log_mass(self.concentration, self.rate * y) + self.log_concentration - y.log()

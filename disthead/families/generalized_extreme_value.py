@@ -96,7 +96,8 @@ class GeneralizedExtremeValue(Continuous):
         reduced = self._reduced(y)
         late = reduced > 40  # where 1 - exp(-t) is t to rounding
         t = torch.exp(-torch.where(late, 0.0, reduced))
-        return torch.where(late, -reduced, log1mexp(-t.clamp(min=1e-300)))
+        value = torch.where(late, -reduced, log1mexp(-t.clamp(min=1e-300)))
+        return torch.where(y == torch.inf, -torch.inf, value)
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         reduced = -minus_log(above, below).log()

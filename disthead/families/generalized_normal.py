@@ -90,7 +90,8 @@ class GeneralizedNormal(Symmetric):
         tail = log_gammaincc(a, self._power(torch.where(at_loc, 1.0, distance)))
         # at loc the power may have no slope, where the tail has one
         near = torch.log1p(-torch.where(at_loc, distance, 0.0) * torch.exp(-lgamma1p(a)))
-        return torch.where(at_loc, near, tail) - math.log(2)
+        tail = torch.where(at_loc, near, tail) - math.log(2)
+        return torch.where(distance == torch.inf, -torch.inf, tail)
 
     def _tail_quantile(self, tail: Tensor) -> Tensor:
         a, p = 1 / self.power, 1 - 2 * tail

@@ -82,7 +82,7 @@ class GeneralizedPareto(Continuous):
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
-        return -self._hazard(y)
+        return torch.where(y == torch.inf, -torch.inf, -self._hazard(y))
 
     def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
         return self.scale * from_pareto_hazard(minus_log(below, above), self.concentration)

@@ -75,7 +75,7 @@ class InverseGaussian(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        inside = y > 0
+        inside = (y > 0) & (y < torch.inf)
         y = torch.where(inside, y, 1.0)
         a, _ = self._standardised(y)
         value = 0.5 * (self.log_concentration - a.square()) - HALF_LOG_TWO_PI - 1.5 * y.log()

@@ -154,6 +154,9 @@ class MixtureFamily(Family):
         of_components = self.component.unconstrain(*self._for_component(values, links))
         return of_mixture | {component_name(name): value for name, value in of_components.items()}
 
+    def _is_chosen(self, name: str) -> bool:
+        return self.component._is_chosen(_without_prefix(name))
+
     def _for_component(self, values, links):
         return tuple(
             {_without_prefix(name): part for name, part in table.items() if name != "logits"}

@@ -88,7 +88,8 @@ class SinhArcsinh(LocationScale):
         return arc, arc / self.tailweight - self.skewness
 
     def _normal(self, z: Tensor) -> Tensor:
-        return torch.sinh(self._arcs(z)[1].clamp(-_FAR, _FAR))
+        normal = torch.sinh(self._arcs(z)[1].clamp(-_FAR, _FAR))
+        return torch.where(z.isinf(), z, normal)
 
     def _log_density(self, z: Tensor) -> Tensor:
         arc, inner = self._arcs(z)

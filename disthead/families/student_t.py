@@ -91,7 +91,10 @@ class StudentT(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        return student_t_log_density(self.df, self._standardised(y)) - self.log_scale
+        z = self._standardised(y)
+        beyond = z.isinf()
+        density = student_t_log_density(self.df, torch.where(beyond, 0.0, z))
+        return torch.where(beyond, -torch.inf, density) - self.log_scale
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:

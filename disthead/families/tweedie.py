@@ -7,7 +7,7 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import as_number
-from disthead.distributions.base import Kind, positive, root, stored, tensors
+from disthead.distributions.base import Distribution, Kind, positive, root, stored, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import Univariate, check_level, in_double
@@ -48,7 +48,10 @@ class _PositiveSum(Continuous):
         return log1mexp(-self.rate)
 
     def log_prob(self, y: Tensor) -> Tensor:
-        return compound_log_density(y, self.rate, self.shape) - self._log_some() - y.log()
+        inside = (y > 0) & (y < torch.inf)
+        y = torch.where(inside, y, 1.0)
+        value = compound_log_density(y, self.rate, self.shape) - self._log_some() - y.log()
+        return torch.where(inside, value, -torch.inf)
 
     def _log_tails(self, y: Tensor) -> tuple[Tensor, Tensor]:
         upper = y > self.mean
@@ -58,10 +61,14 @@ class _PositiveSum(Continuous):
         return torch.where(upper, other, tail), torch.where(upper, tail, other)
 
     def log_cdf(self, y: Tensor) -> Tensor:
-        return self._log_tails(y)[0]
+        return self._tail(0, y, y <= 0, y == torch.inf)
 
     def log_survival(self, y: Tensor) -> Tensor:
-        return self._log_tails(y)[1]
+        return self._tail(1, y, y == torch.inf, y <= 0)
+
+    def _tail(self, side: int, y: Tensor, empty: Tensor, full: Tensor) -> Tensor:
+        tail = self._log_tails(torch.where(empty | full, 1.0, y))[side]
+        return torch.where(full, 0.0, torch.where(empty, -torch.inf, tail))
 
     @property
     def mean(self) -> Tensor:
@@ -189,12 +196,22 @@ class Tweedie(Univariate):
         """The distribution of y / unit, given that it is positive."""
         return _PositiveSum(self._rate, (2 - self.power) / (self.power - 1))
 
+    @property
+    def base(self) -> Distribution:
+        """The distribution of y given that it is positive."""
+        unit = self._unit
+        return self._amounts.affine(torch.zeros_like(unit), unit)
+
+    def _log_weights(self) -> tuple[Tensor, Tensor]:
+        """The log-probabilities of a positive number and of 0."""
+        return self._amounts._log_some(), -self._rate
+
     def support_limits(self) -> tuple[Tensor, Tensor]:
         return self._constant(0.0), self._constant(torch.inf)
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        some = y > 0
+        some = (y > 0) & (y < torch.inf)
         positive = torch.where(some, y, self.mean.detach())
         amounts, unit = self._amounts, self._unit
         density = compound_log_density(positive / unit, amounts.rate, amounts.shape)

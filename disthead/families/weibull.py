@@ -87,7 +87,7 @@ class Weibull(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        inside = y > 0
+        inside = (y > 0) & (y < torch.inf)
         y = torch.where(inside, y, self.scale)
         log_hazard = self._log_hazard(y)
         value = self.log_concentration + log_hazard - y.log() - log_hazard.exp()

@@ -108,6 +108,10 @@ class WrapperFamily(Family):
         of_base = {name: value for name, value in parameters.items() if name not in own}
         return self.wrap(self.base.make(**of_base), **own)
 
+    def _is_chosen(self, name: str) -> bool:
+        own = name in self.own_parameters
+        return super()._is_chosen(name) if own else self.base._is_chosen(name)
+
     def _is_own(self, name: str) -> bool:
         bare = name.removeprefix("logits_").removeprefix("log_")
         return bare in self.own_parameters or name in self.own_row_constants

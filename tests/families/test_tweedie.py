@@ -7,6 +7,7 @@ import torch
 from torch.distributions import kl_divergence
 
 import disthead as dh
+from disthead.families.ensembles import ensemble
 from disthead.families.tweedie import Tweedie
 from tests import test_accuracy as accuracy
 from tests.cases import TWEEDIE
@@ -171,3 +172,34 @@ def test_a_power_outside_of_1_and_2_is_refused():
 def test_answers_that_it_has_not_say_why():
     with pytest.raises(NotImplementedError, match="score-function"):
         some().rsample()
+
+
+def test_mixtures_of_tweedie_are_sums_of_their_components():
+    family = dh.get_family("mixture", component="tweedie")
+    parts = {
+        "mean": torch.tensor([1.0, 4.0], dtype=torch.float64),
+        "dispersion": torch.tensor([1.0, 0.6], dtype=torch.float64),
+        "power": torch.tensor([1.5, 1.5], dtype=torch.float64),
+    }
+    weights = torch.tensor([0.6, 0.4], dtype=torch.float64)
+    dist = family.distribution(probs=weights, **parts)
+    components = dh.get_family("tweedie").distribution(**parts)
+    y = torch.tensor([-1.0, 0.0, 0.3, 2.0, 9.0, torch.inf], dtype=torch.float64)
+    each = components.cdf(y.unsqueeze(-1))
+    torch.testing.assert_close(dist.cdf(y), (weights * each).sum(-1))
+    for question in ("log_prob", "log_cdf", "log_survival"):
+        each = getattr(components, question)(y.unsqueeze(-1)).exp()
+        expected = (weights * each).sum(-1).log()
+        torch.testing.assert_close(getattr(dist, question)(y), expected)
+    torch.testing.assert_close(dist.mean, (weights * components.mean).sum(-1))
+    levels = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(dist.cdf(dist.icdf(levels)), levels)
+    assert dist.icdf(torch.tensor(0.05, dtype=torch.float64)) == 0
+
+    # of an ensemble whose members agree, every answer is theirs
+    twins = dh.get_family("tweedie").distribution(**{n: p[:1].repeat(2) for n, p in parts.items()})
+    both = ensemble(twins)
+    torch.testing.assert_close(both.log_prob(y), twins[0].log_prob(y))
+    torch.testing.assert_close(both.variance, twins[0].variance)
+    torch.testing.assert_close(both.entropy(), twins[0].entropy())
+    torch.testing.assert_close(both.crps(y[1:3]), twins[0].crps(y[1:3]))
