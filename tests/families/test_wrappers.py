@@ -334,3 +334,50 @@ def test_a_gate_of_zero_or_one_is_possible(name, value):
     assert float(dist.cdf(tensor(0.0))) == value
     assert float(dist.mean) == pytest.approx(2 * (1 - value))
     assert dist.entropy().isfinite()
+
+
+@pytest.mark.parametrize("base", ["binomial", "beta_binomial"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("zero_inflated", {}),
+        ("hurdle", {}),
+        ("inflated", {"value": 2.0}),
+        ("truncated", {"lower": 1.0}),
+        ("truncated", {"upper": 3.0}),
+    ],
+)
+def test_rows_of_a_base_have_their_own_trials(name, options, base):
+    family = dh.get_family(name, base=base, **options)
+    head = dh.DistributionHead(family, 1, shared="all").double()
+    trials = tensor(3.0, 10.0)
+    dist = head(torch.zeros(2, 1), total_count=trials)
+    k = torch.arange(12.0, dtype=F64)[:, None]
+    mass = dist.log_prob(k).exp()
+    torch.testing.assert_close(mass.sum(0), torch.ones(2, dtype=F64))
+    torch.testing.assert_close((k * mass).sum(0), dist.mean)
+    torch.testing.assert_close(mass.cumsum(0), dist.cdf(k))
+    least, most = options.get("lower", 0.0), options.get("upper", 10.0)
+    expected = (k >= least) & (k <= torch.clamp(trials, max=most))
+    assert torch.equal(dist.support.check(k), expected)
+    assert torch.equal(dist.support.upper_bound, torch.clamp(trials, max=most))
+    assert (dist.crps(dist.icdf(tensor(0.5, 0.5))) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "least"),
+    [
+        ("discretised", {}, [1.0, 3.0]),
+        ("inflated", {}, [0.0, 0.0]),
+        ("truncated", {"lower": 2.0}, [2.0, 3.0]),
+        ("truncated", {"upper": 9.0}, [1.0, 3.0]),
+    ],
+)
+def test_rows_of_a_base_have_their_own_least_value(name, options, least):
+    family = dh.get_family(name, base="pareto", **options)
+    own = {"gate": 0.25} if name == "inflated" else {}
+    dist = family.distribution(scale=tensor(1.0, 3.0), alpha=2.0, **own)
+    assert dist.support.lower_bound.tolist() == least
+    assert dist.support.check(torch.tensor(2.0)).tolist() == [True, False]
+    assert dist.icdf(torch.tensor(0.0)).tolist() == least
+    assert dist.log_prob(dist.icdf(torch.tensor(0.6))).isfinite().all()
