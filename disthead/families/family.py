@@ -19,6 +19,7 @@ from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
+from disthead.special.eager import are_concrete
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "takes_vectors"]
 
@@ -185,6 +186,17 @@ class Family(ABC):
             outputs are fitted separately.
         """
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        """The row constants that `initial_estimate` assumes, without which nothing is made.
+
+        Args:
+            y: targets, shape (N, ...).
+
+        Returns:
+            a value by name for each entry of the trailing dimensions of `y`.
+        """
+        return {}
+
     def distribution(self, **parameters: Any) -> Distribution:
         """The distribution with these parameter values: tensors, arrays or numbers.
 
@@ -201,6 +213,9 @@ class Family(ABC):
         if not torch.compiler.is_compiling():
             self._check_parameters(
                 dist, values, {name: _rounding(value) for name, value in parameters.items()}
+            )
+            self.check_concrete_constants(
+                {name: value for name, value in values.items() if name in self.row_constants}
             )
         return dist
 
@@ -477,6 +492,14 @@ class Family(ABC):
                 raise ValueError(
                     f"{message} Drop or correct these rows; nothing is dropped silently."
                 )
+
+    def check_concrete_constants(self, constants: Mapping[str, Tensor]) -> None:
+        """`check_row_constants` where their numbers are on the host and nothing is traced.
+
+        On a device the check would wait for it, and a graph cannot depend on numbers.
+        """
+        if constants and are_concrete(*constants.values()):
+            self.check_row_constants(constants)
 
     def with_default_constants(
         self, constants: Mapping[str, Tensor], y: Tensor

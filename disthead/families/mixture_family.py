@@ -160,6 +160,9 @@ class MixtureFamily(Family):
             for table in (values, links)
         )
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        return self.component.typical_constants(y)
+
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The estimate of each component from its slice of the sorted targets."""
         slices = [

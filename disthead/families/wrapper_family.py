@@ -151,6 +151,9 @@ class WrapperFamily(Family):
     ) -> Mapping[str, Tensor]:
         return self.base.with_default_constants(constants, y)
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        return self.base.typical_constants(y)
+
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return self.base.initial_estimate(y)
 

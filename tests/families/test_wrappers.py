@@ -338,7 +338,7 @@ def test_a_gate_of_zero_or_one_is_possible(name, value):
 
 @pytest.mark.parametrize("base", ["binomial", "beta_binomial"])
 @pytest.mark.parametrize(
-    ("name", "options"),
+    "name, options",
     [
         ("zero_inflated", {}),
         ("hurdle", {}),
@@ -365,7 +365,7 @@ def test_rows_of_a_base_have_their_own_trials(name, options, base):
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "least"),
+    "name, options, least",
     [
         ("discretised", {}, [1.0, 3.0]),
         ("inflated", {}, [0.0, 0.0]),
@@ -381,3 +381,38 @@ def test_rows_of_a_base_have_their_own_least_value(name, options, least):
     assert dist.support.check(torch.tensor(2.0)).tolist() == [True, False]
     assert dist.icdf(torch.tensor(0.0)).tolist() == least
     assert dist.log_prob(dist.icdf(torch.tensor(0.6))).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["zero_inflated", "inflated", "hurdle", "truncated", "censored"])
+def test_the_trials_of_rows_reach_the_base(name):
+    generator = torch.Generator().manual_seed(0)
+    trials = torch.randint(4, 12, (400,), generator=generator).double()
+    y = torch.binomial(trials, torch.full_like(trials, 0.6), generator=generator)
+    y[::4] = 0.0 if name in ("zero_inflated", "inflated", "hurdle") else y[::4]
+    head = dh.DistributionHead(name, 2, base="binomial", shared="all").double()
+    head.initialize(y, total_count=trials)
+    assert head.shared["logits"].sigmoid().item() == pytest.approx(0.6, abs=0.03)
+    if "gate" in head.shared:
+        assert head.shared["gate"].sigmoid().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_impossible_quantities_of_rows_are_refused():
+    X, one = torch.zeros(3, 2), torch.ones(3)
+    cut = dh.DistributionHead("truncated", 2, lower=0.0)
+    with pytest.raises(ValueError, match=r"below upper in each row.*1 of 3 values: 2 at row 1"):
+        cut(X, lower=tensor(0, 2, 0), upper=tensor(1, 1, 1))
+    with pytest.raises(ValueError, match=r"below upper in each row.*0 at row 2"):
+        cut(X, upper=tensor(1, 1, -1))
+    assert cut(X, lower=one * -torch.inf, upper=one).log_prob(one).isfinite().all()
+    with pytest.raises(ValueError, match=r"lower of truncated must be below.*1 at row 0"):
+        cut.family.distribution(loc=0.0, scale=1.0, lower=one, upper=tensor(0, 2, 2))
+    trials = dh.DistributionHead("zero_inflated", 2, base="binomial")
+    with pytest.raises(ValueError, match=r"whole number, zero or more.*-1 at row 1"):
+        trials(X, total_count=tensor(1, -1, 1))
+    with pytest.raises(ValueError, match=r"for each row, the shape \(3,\), got \(2,\)"):
+        trials(X, total_count=one[:2])
+    events = dh.DistributionHead("poisson", 2)
+    with pytest.raises(ValueError, match=r"exposure of poisson must be positive.*-1 at row 0"):
+        events(X, exposure=-one)
+    with pytest.raises(ValueError, match=r"got \(3, 1\)\. Try squeeze"):
+        events(X, exposure=one[:, None])
