@@ -16,6 +16,7 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.distributions.base import Distribution, Kind, tensors
+from disthead.distributions.supports import AnyComponent
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
@@ -603,6 +604,8 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
         ordered_vector: "strictly increasing numbers",
     }
+    if isinstance(constraint, AnyComponent):
+        return describe(constraint.support)
     if constraint not in names and isinstance(constraint, constraints.integer_interval):
         most = torch.as_tensor(constraint.upper_bound)
         end = f"{most.item():g}" if most.numel() == 1 else "the trials of its row, total_count"

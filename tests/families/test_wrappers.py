@@ -10,9 +10,11 @@ import torch
 from scipy.optimize import minimize
 
 import disthead as dh
+from disthead.diagnostics import rootogram
 from disthead.distributions.between import log_between
 from disthead.errors import TargetError
 from disthead.families.ensembles import ensemble
+from disthead.families.mixture_family import mixture
 
 F64 = torch.float64
 
@@ -416,3 +418,73 @@ def test_impossible_quantities_of_rows_are_refused():
         events(X, exposure=-one)
     with pytest.raises(ValueError, match=r"got \(3, 1\)\. Try squeeze"):
         events(X, exposure=one[:, None])
+
+
+@pytest.mark.parametrize(
+    "name, options, step",
+    [("discretised", {"step": 0.5}, 0.5), ("shifted", {"base": "poisson", "loc": 3}, 1.0)],
+)
+def test_mixtures_of_counts_in_other_units(name, options, step):
+    """All answers of a mixture agree with its masses on the grid of its components."""
+    family = dh.get_family(name, **options)
+    raw = torch.randn(3, 4, family.width(), generator=torch.Generator().manual_seed(0)).double()
+    dist = ensemble(family.from_raw(raw))
+    k = step * torch.arange(-80.0, 81.0, dtype=F64)[:, None]
+    mass = dist.log_prob(k).exp()
+    members = family.from_raw(raw).log_prob(k[:, None]).exp().mean(1)
+    torch.testing.assert_close(mass, members)
+    mean = (k * mass).sum(0)
+    torch.testing.assert_close(dist.mean, mean)
+    torch.testing.assert_close(dist.variance, ((k - mean).square() * mass).sum(0))
+    torch.testing.assert_close(dist.aleatoric + dist.epistemic, dist.variance)
+    torch.testing.assert_close(dist.entropy(), -torch.xlogy(mass, mass).sum(0))
+    torch.testing.assert_close(dist.expected_entropy + dist.mutual_information, dist.entropy())
+    torch.testing.assert_close(dist.mode, k[mass.argmax(0), 0])
+    levels = tensor(0.1, 0.3, 0.5, 0.7, 0.8, 0.9)[:, None]
+    quantile = dist.icdf(levels)
+    assert ((dist.cdf(quantile) >= levels) & (dist.cdf(quantile - step) < levels)).all()
+    cdf, y = mass.cumsum(0), dist.icdf(tensor(0.2))
+    torch.testing.assert_close(dist.crps(y), step * (cdf - (k >= y).double()).square().sum(0))
+    assert dist.support.check(quantile).all()
+
+
+def test_a_mixture_of_counts_on_different_grids_is_refused():
+    counts = dh.get_family("poisson").distribution(rate=torch.ones(2))
+    with pytest.raises(ValueError, match="must have the same loc and scale"):
+        mixture(torch.zeros(2), counts.affine(torch.zeros(2), tensor(1.0, 2.0)))
+
+
+@pytest.mark.parametrize(
+    "name, options, alike",
+    [
+        ("beta_binomial", {"total_count": 9}, False),
+        ("pareto", {}, False),
+        ("shifted", {"base": "gamma", "loc": 0.5}, False),
+        ("discretised", {"step": 0.5}, True),
+        ("discretised", {"base": "pareto"}, True),
+    ],
+)
+def test_ensembles_are_evaluated_where_each_row_has_its_own_support(name, options, alike):
+    family = dh.get_family(name, **options)
+    generator = torch.Generator().manual_seed(0)
+    raw = 1 + 0.3 * torch.randn(2, 60, family.width(), generator=generator)
+    dist = ensemble(family.from_raw(raw))
+    y = dist.sample(generator=generator)
+    assert dist.support.check(y).all()
+    assert not dist.support.check(y - 100.25).any()
+    if alike:  # a table of the observed and expected numbers of each record
+        table = rootogram(dist, y)
+        assert float(table.observed.sum()) == 60
+    assert "60 rows" in str(dh.evaluate(dist, y))
+
+
+def test_counts_in_steps_have_bars_of_the_step():
+    dist = dh.get_family("discretised", step=0.1).distribution(
+        loc=torch.full((200,), 0.35), scale=0.2
+    )
+    table = rootogram(dist, dist.sample(generator=torch.Generator().manual_seed(0)))
+    step = torch.diff(table.first)
+    torch.testing.assert_close(step, torch.full_like(step, 0.1), atol=1e-6, rtol=0)
+    assert float(table.observed.sum()) == 200
+    middle = float(table.expected[(table.first - 0.3).abs().argmin()])
+    assert middle == pytest.approx(200 * (st.norm.cdf(0) - st.norm.cdf(-0.5)), rel=1e-4)
