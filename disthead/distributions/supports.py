@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["AnyComponent", "End", "bounds_of", "has_rows", "largest", "set_bounds", "smallest"]
+__all__ = [
+    "AnyComponent",
+    "End",
+    "bounds_of",
+    "has_rows",
+    "in_words",
+    "largest",
+    "set_bounds",
+    "smallest",
+]
 
 End = Tensor | float
 
@@ -24,6 +33,14 @@ def bounds_of(support: constraints.Constraint) -> tuple[End, End]:
     if support is constraints.boolean:
         return 0.0, 1.0
     return getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf)
+
+
+def in_words(end: End) -> str:
+    """The end of a support for an error: its number, unless rows differ in it."""
+    if not isinstance(end, Tensor):
+        return f"{end:g}"
+    least, most = float(end.min()), float(end.max())
+    return f"{least:g}" if least == most else f"the end of its row, of {least:g} to {most:g},"
 
 
 def set_bounds(support: Any, lower: End, upper: End) -> None:

@@ -43,6 +43,7 @@ class InflatedFamily(WrapperFamily):
 
     name = "inflated"
     own_parameters = {"gate": LINKS["sigmoid"]}
+    takes_units = False
     data_type = "univariate, of its base"
     domain = "that of its base, and the value"
     use = "one value much more frequent than its neighbours"

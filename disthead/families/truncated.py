@@ -43,6 +43,7 @@ class TruncatedFamily(WrapperFamily):
 
     name = "truncated"
     own_row_constants = {"lower": constraints.real, "upper": constraints.real}
+    takes_units = False
     data_type = "univariate, of its base"
     domain = "that of its base between the bounds"
     use = "numbers seen only between known bounds"

@@ -12,9 +12,10 @@ from scipy.optimize import minimize
 import disthead as dh
 from disthead.diagnostics import rootogram
 from disthead.distributions.between import log_between
-from disthead.errors import TargetError
+from disthead.errors import NonFiniteLoss, TargetError
 from disthead.families.ensembles import ensemble
 from disthead.families.mixture_family import mixture
+from disthead.recipe import _NonFiniteRows
 
 F64 = torch.float64
 
@@ -488,3 +489,30 @@ def test_counts_in_steps_have_bars_of_the_step():
     assert float(table.observed.sum()) == 200
     middle = float(table.expected[(table.first - 0.3).abs().argmin()])
     assert middle == pytest.approx(200 * (st.norm.cdf(0) - st.norm.cdf(-0.5)), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["zero_inflated", "inflated", "hurdle", "truncated"])
+@pytest.mark.parametrize("base, options", [("discretised", {"step": 0.5}), ("shifted", {"loc": 3})])
+def test_counts_in_other_units_are_refused_as_a_base(name, base, options):
+    options = options if base == "discretised" else options | {"base": "poisson"}
+    with pytest.raises(ValueError, match=rf"base of {name}.*got {base}.*as the base of shifted"):
+        dh.get_family(name, base=dh.get_family(base, **options))
+    inside = dh.get_family("shifted", base=dh.get_family(name, base="poisson"), loc=3)
+    assert inside.from_raw(torch.zeros(inside.width())).sample() >= 3
+
+
+def test_observed_pairs_of_trials_are_evaluated():
+    family = dh.get_family("censored", base="binomial", total_count=9)
+    generator = torch.Generator().manual_seed(0)
+    dist = family.from_raw(0.3 * torch.randn(60, family.width(), generator=generator))
+    y = dist.sample(generator=generator)
+    assert "60 rows" in str(dh.evaluate(dist, torch.stack([y, y], -1)))
+    beyond = torch.stack([y + 10, torch.full_like(y, torch.inf)], -1)
+    with pytest.raises(TargetError, match="numbers from 0 to 9, got 60 of 60"):
+        dh.evaluate(dist, beyond)
+
+
+def test_a_loss_that_no_row_explains_has_a_message():
+    error = _NonFiniteRows(torch.zeros(2, 3), torch.arange(3), step=5)
+    with pytest.raises(NonFiniteLoss, match=r"at step 5\. The loss of each single row is finite"):
+        raise error.of_targets(torch.zeros(9), torch.arange(3))
