@@ -508,7 +508,7 @@ def test_observed_pairs_of_trials_are_evaluated():
     y = dist.sample(generator=generator)
     assert "60 rows" in str(dh.evaluate(dist, torch.stack([y, y], -1)))
     beyond = torch.stack([y + 10, torch.full_like(y, torch.inf)], -1)
-    with pytest.raises(TargetError, match="numbers from 0 to 9, got 60 of 60"):
+    with pytest.raises(TargetError, match="numbers from 0 to 9, got in 60 of 60"):
         dh.evaluate(dist, beyond)
 
 
