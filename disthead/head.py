@@ -16,6 +16,7 @@ from disthead.families.family import Family, describe, get_family
 from disthead.likelihood import Formula, LinkedParameters
 from disthead.links import LINKS, Link
 from disthead.optimise import checked_rows, unconditional_fit
+from disthead.special.eager import is_tracing
 from disthead.standardisation import (
     MIN_SCALE,
     in_other_units,
@@ -401,7 +402,7 @@ class DistributionHead(nn.Module):
 
     def _distribution(self, raw: Mapping[str, Tensor], **row_constants: Tensor) -> Distribution:
         with without_autocast(next(iter(raw.values()))):
-            row_constants = self._as_row_constants(row_constants)
+            row_constants = self._as_row_constants(row_constants, self._batch_shape(raw))
             if self._formula is None or not self._takes_beside(raw, row_constants):
                 values = {
                     **self.family.constrain(raw, self.links),
@@ -439,14 +440,35 @@ class DistributionHead(nn.Module):
             rows = [row.expand(*batch, -1) for row in rows]
         return torch.cat(rows, -1)
 
-    def _as_row_constants(self, row_constants: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The row constants as tensors, with a dimension for each independent output."""
+    def _batch_shape(self, raw: Mapping[str, Tensor]) -> torch.Size:
+        name, values = next(iter(raw.items()))
+        return values.shape[: values.ndim - len(self._raw_shape(name))]
+
+    def _as_row_constants(
+        self, row_constants: Mapping[str, Tensor], batch_shape: torch.Size
+    ) -> dict[str, Tensor]:
+        """The row constants as tensors, with a dimension for each independent output.
+
+        Raises:
+            ValueError: for names that the family does not take, and for shapes that are not those
+                of rows; for impossible values where they are concrete, without waiting for a
+                device.
+        """
+        if not row_constants:
+            return {}
         for name in row_constants:
             self.family.row_constant(name)
         independent = len(self.event_shape) - self.family.event_dim
-        tensors = self.family.without_offset(
-            {name: as_tensor(value, name) for name, value in row_constants.items()}
-        )
+        tensors = {name: as_tensor(value, name) for name, value in row_constants.items()}
+        for name, value in tensors.items():
+            if not is_tracing() and not _is_for_rows(value.shape, batch_shape):
+                hint = " Try squeeze(-1)." if value.shape == (*batch_shape, 1) else ""
+                raise ValueError(
+                    f"{name} must have one value for each row, the shape {tuple(batch_shape)}, got "
+                    f"{tuple(value.shape)}.{hint}"
+                )
+        self.family.check_concrete_constants(tensors)
+        tensors = self.family.without_offset(tensors)
         return {
             name: value.reshape(value.shape + (1,) * independent) for name, value in tensors.items()
         }
@@ -547,6 +569,17 @@ class DistributionHead(nn.Module):
                 f"features must have {self.in_features} entries in dimension {dim} (in_features, "
                 f"feature_dim), got a tensor of shape {tuple(features.shape)}."
             )
+
+
+def _is_for_rows(shape: torch.Size, batch_shape: torch.Size) -> bool:
+    """Whether values of that shape broadcast against the rows, without a dimension too many."""
+    if len(batch_shape) and shape == (*batch_shape, 1) and batch_shape.numel() > 1:
+        return False  # each row would meet the value of every other one
+    try:
+        torch.broadcast_shapes(shape, batch_shape)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _sizes(event_shape: Sequence[int]) -> tuple[int, ...]:

@@ -220,10 +220,11 @@ def train(
         last = int(best_step.max())
         if step >= last + max(patience, last):
             break
+    if bool(best_loss[has_validation_rows].isinf().any()):
+        with average.applied():  # the weights of the last check, by which the rows are found
+            raise validation.error(model, encoded, y, step)
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if is_validated else average.values)
-    if bool(best_loss[has_validation_rows].isinf().any()):
-        raise validation.error(model, encoded, y, step)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
     return Training(best_step.cpu(), step, best_loss, name_of(objective))
 
@@ -274,6 +275,14 @@ class _NonFiniteRows(NonFiniteLoss):
         bad = ~losses.isfinite()
         self.rows = rows.expand(bad.shape)[bad].unique().cpu()
         self.begin = f"the loss became NaN or infinite at step {step}"
+        if not len(self.rows):
+            self.end = (
+                "The loss of each single row is finite with the weights of this step: their sum "
+                "is not, or one was infinite at an earlier step. Look for extreme targets first, "
+                "then try a lower learning_rate, or a family whose support has no learned end."
+            )
+            super().__init__(f"{self.begin}. {self.end}")
+            return
         self.end = (
             "These are all rows of the batch, so the weights of the network have become too "
             "large. Look for extreme features and targets first, then try a lower learning_rate."
@@ -288,6 +297,8 @@ class _NonFiniteRows(NonFiniteLoss):
 
     def of_targets(self, y: Tensor, rows: Tensor) -> NonFiniteLoss:
         """The same error with the targets; `rows` are the numbers of the training rows in `y`."""
+        if not len(self.rows):
+            return NonFiniteLoss(str(self))
         bad = torch.zeros(y.shape, dtype=torch.bool)
         bad[rows.cpu()[self.rows]] = True
         return NonFiniteLoss(f"{self.begin}, in {locate(bad, y.cpu())}. {self.end}")

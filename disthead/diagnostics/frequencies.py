@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.diagnostics.directions import arc_probability
+from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution
 
 __all__ = [
@@ -54,8 +55,8 @@ def rootogram(
     Args:
         dist: distributions of a count, batch_shape (N,).
         y: counts, shape (N,).
-        bars: the greatest number of bars. The range of the counts decides how many integers share
-            one.
+        bars: the greatest number of bars. The range of the counts decides how many neighbouring
+            counts share one.
         weight: of each row, shape (N,), by default 1.
 
     Raises:
@@ -66,22 +67,29 @@ def rootogram(
     >>> rootogram(dist, torch.tensor([0.0, 1.0, 1.0, 2.0])).observed.tolist()
     [1.0, 2.0, 1.0]
     """
-    y = y.double()
-    least, most = int(y.min()), int(y.max())
-    width = -(-(most - least + 1) // bars)
-    first = torch.arange(least, most + 1, width, dtype=torch.float64, device=y.device)
-    last = first + width - 1
+    y, step = y.double(), _step(dist)
+    place = ((y - y.min()) / step).round()  # among the counts from the least one on
+    most = int(place.max())
+    width = -(-(most + 1) // bars)
+    first = y.min() + step * torch.arange(0, most + 1, width, dtype=y.dtype, device=y.device)
+    last = first + step * (width - 1)
     w = torch.ones_like(y) if weight is None else weight.to(y)
-    observed = y.new_zeros(len(first)).index_add(0, ((y - least) // width).long(), w)
+    observed = y.new_zeros(len(first)).index_add(0, (place // width).long(), w)
     column = (-1,) + (1,) * len(dist.batch_shape)
     mass = (
-        dist.cdf(last.reshape(column)).double() - dist.cdf((first - 1).reshape(column)).double()
+        dist.cdf((last + 0.5 * step).reshape(column)).double()
+        - dist.cdf((first - 0.5 * step).reshape(column)).double()
     ).clamp(0, 1)
     expected = (w * mass).sum(1)
     # var(sqrt(n)) is near var(n) / (4 E n); at small expectations the deviation of sqrt(n) is at
     # most half the root of the largest weight
     error = 0.5 * ((w.square() * mass * (1 - mass)).sum(1) / expected.clamp(min=1e-300)).sqrt()
     return Rootogram(first, last, observed, expected, error.clamp(max=0.5 * float(w.max()) ** 0.5))
+
+
+def _step(dist: Distribution) -> float:
+    """The distance of neighbouring counts: 1, or the unit in which they are recorded."""
+    return float(dist.scale.min()) if isinstance(dist, Affine) else 1.0
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """`Affine`: a distribution in other units, loc + scale * y, by the exact change of variable."""
 
+from typing import Any
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
@@ -9,7 +11,7 @@ from disthead.distributions.continuous import Continuous, _kl_by_quadrature
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import energy_score
 
-__all__ = ["Affine"]
+__all__ = ["Affine", "AffineMixture"]
 
 
 class Affine(Wrapper):
@@ -75,14 +77,15 @@ class Affine(Wrapper):
         return _Image(self)
 
     def __repr__(self) -> str:
-        return f"Affine({self.base!r}, loc={list(self.loc.shape)}, scale={list(self.scale.shape)})"
+        loc, scale = list(self.loc.shape), list(self.scale.shape)
+        return f"{type(self).__name__}({self.base!r}, loc={loc}, scale={scale})"
 
     def map(self, function) -> "Affine":
-        return Affine(self.base.map(function), function(self.loc), function(self.scale))
+        return type(self)(self.base.map(function), function(self.loc), function(self.scale))
 
     def expand(self, batch_shape, _instance=None) -> "Affine":
         shape = Size(batch_shape) + self.event_shape
-        return Affine(
+        return type(self)(
             self.base.expand(batch_shape), self.loc.expand(shape), self.scale.expand(shape)
         )
 
@@ -183,7 +186,7 @@ class Affine(Wrapper):
         if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":
             return self._linked.in_double()
         base = self.base._in_double()
-        return Affine(base, self.loc.to(base.dtype), self.scale.to(base.dtype))
+        return type(self)(base, self.loc.to(base.dtype), self.scale.to(base.dtype))
 
     def _constant(self, value: float) -> Tensor:
         return self.base._constant(value)
@@ -195,6 +198,57 @@ class Affine(Wrapper):
         return self.base._expectation(lambda x: function(self._from_base(x)))
 
 
+class AffineMixture(Affine):
+    """A mixture of counts in other units, loc + scale * k, which all its components have.
+
+    It has the weights of its base, the mixture of the counts k themselves, and the components and
+    moments in the units of y.
+    """
+
+    base: Any
+
+    @property
+    def components(self) -> Distribution:
+        """The components in the units of y, batch_shape (..., K)."""
+        return self.base.components.affine(self.loc.unsqueeze(-1), self.scale.unsqueeze(-1))
+
+    @property
+    def logits(self) -> Tensor:
+        return self.base.logits
+
+    @property
+    def log_weights(self) -> Tensor:
+        return self.base.log_weights
+
+    @property
+    def probs(self) -> Tensor:
+        return self.base.probs
+
+    def responsibilities(self, y: Tensor) -> Tensor:
+        """The probability of each component given y, shape (..., K)."""
+        return self.base.responsibilities(self._to_base(y))
+
+    @property
+    def aleatoric(self) -> Tensor:
+        """The mean of the components' variances: in an ensemble, the noise in the data."""
+        return self.scale.square() * self.base.aleatoric
+
+    @property
+    def epistemic(self) -> Tensor:
+        """The variance of the components' means: in an ensemble, the disagreement."""
+        return self.scale.square() * self.base.epistemic
+
+    @property
+    def expected_entropy(self) -> Tensor:
+        """The mean of the components' entropies, in nats."""
+        return self.base.expected_entropy
+
+    @property
+    def mutual_information(self) -> Tensor:
+        """The mutual information of y and its component, in nats: entropy() - expected_entropy."""
+        return self.base.mutual_information
+
+
 class _Image(constraints.Constraint):
     """The support of an `Affine`: loc + scale * x for x in the support of the base."""
 
@@ -204,6 +258,9 @@ class _Image(constraints.Constraint):
             dist.base.support.is_discrete,
             dist.base.support.event_dim,
         )
+
+    def __repr__(self) -> str:
+        return f"loc + scale * x for x in {self.dist.base.support!r}"
 
     def check(self, value: Tensor) -> Tensor:
         return self.dist.base.support.check(self.dist._to_base(value))

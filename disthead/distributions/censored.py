@@ -11,6 +11,7 @@ from disthead.distributions.base import Distribution, Wrapper
 from disthead.distributions.between import log_between
 from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.supports import bounds_of, in_words
 from disthead.distributions.univariate import Univariate
 from disthead.errors import TargetError, locate
 from disthead.special.eager import are_concrete
@@ -111,8 +112,7 @@ def check_pairs(
     """
     lower, upper = ends = Ends.of(pairs)
     support = getattr(support, "base_constraint", support)
-    least = getattr(support, "lower_bound", -torch.inf)
-    most = getattr(support, "upper_bound", torch.inf)
+    least, most = bounds_of(support)
     if support.is_discrete:
         is_empty = (upper < least) | (lower >= most) | (lower.floor() == upper.floor())
     else:
@@ -124,7 +124,7 @@ def check_pairs(
         "an observed number or an interval with a finite end, got pairs that tell nothing": (
             lower.isinf() & upper.isinf()
         ),
-        f"an interval that holds numbers from {least:g} to {most:g}, got": is_empty,
+        f"an interval that holds numbers from {in_words(least)} to {in_words(most)}, got": is_empty,
     }
     remedies = (
         "Give right-censored targets as (c, inf), left-censored ones as (-inf, c); drop rows of "

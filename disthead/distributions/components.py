@@ -10,6 +10,7 @@ from torch.distributions import constraints
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import Distribution, closed_under_affine, with_fused_loss
+from disthead.distributions.supports import AnyComponent, has_rows
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
@@ -129,7 +130,8 @@ class Components:
 
     @property
     def support(self) -> constraints.Constraint:
-        return self.components.support
+        support = self.components.support
+        return AnyComponent(support) if has_rows(support) else support
 
     @property
     def arg_constraints(self) -> dict[str, constraints.Constraint]:

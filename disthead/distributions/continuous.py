@@ -12,6 +12,7 @@ from disthead.distributions.component_curves import ComponentCurves
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
+from disthead.distributions.supports import bounds_of
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.special import bracketed_inverse, implicit, tanh_sinh
 from disthead.special.eager import are_plain_numbers, are_within
@@ -36,8 +37,7 @@ class Continuous(Univariate):
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         """The lower and upper end of the support, of shape batch, infinite where unbounded."""
-        lower = getattr(self.support, "lower_bound", -math.inf)
-        upper = getattr(self.support, "upper_bound", math.inf)
+        lower, upper = bounds_of(self.support)
         return self._constant(lower), self._constant(upper)
 
     @in_double  # a logarithm of -70 rounded to single precision would be wrong by 4e-6 after exp

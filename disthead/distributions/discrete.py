@@ -6,12 +6,13 @@ from typing import Self
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import constraints, register_kl
+from torch.distributions import register_kl
 
 from disthead.distributions.base import MOST_OUTCOMES, Kind, with_fused_loss
 from disthead.distributions.interval import Interval
 from disthead.distributions.mass_tables import entropy_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs
+from disthead.distributions.supports import bounds_of
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 from disthead.special.eager import are_concrete, are_plain_numbers, are_within, by_scipy, extent
@@ -58,11 +59,7 @@ class Discrete(Univariate):
 
     def _bounds(self) -> tuple[float, float]:
         """`support_limits` as numbers."""
-        if self.support is constraints.boolean:
-            return 0.0, 1.0
-        return getattr(self.support, "lower_bound", -math.inf), getattr(
-            self.support, "upper_bound", math.inf
-        )
+        return bounds_of(self.support)
 
     def _outcomes(self) -> Tensor | None:
         lower, upper = self._bounds()

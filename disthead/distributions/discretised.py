@@ -1,6 +1,7 @@
 """Discretised distributions: a continuous number that is recorded in whole units."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from disthead.distributions.base import Distribution, Kind
 from disthead.distributions.between import log_between
 from disthead.distributions.discrete import OUTSIDE, Discrete, sum_rule
 from disthead.distributions.mass_tables import crps_of
+from disthead.distributions.supports import End, bounds_of, set_bounds
 from disthead.distributions.univariate import in_double
 from disthead.distributions.wrapped import Wrapped
+from disthead.special.eager import are_concrete, extent
 
 __all__ = ["Discretised", "Grid", "limits"]
 
@@ -31,12 +34,9 @@ class Grid(constraints.Constraint):
 
     is_discrete = True
 
-    def __init__(self, step: float = 1.0, lower: float = -math.inf, upper: float = math.inf):
+    def __init__(self, step: float = 1.0, lower: End = -math.inf, upper: End = math.inf):
         self.step, self.lower, self.upper = step, lower, upper
-        if lower > -math.inf:
-            self.lower_bound = lower
-        if upper < math.inf:
-            self.upper_bound = upper
+        set_bounds(self, lower, upper)
 
     def check(self, value: Tensor) -> Tensor:
         count = torch.as_tensor(value) / self.step
@@ -81,17 +81,24 @@ class Discretised(Wrapped, Discrete):
 
     @property
     def support(self) -> constraints.Constraint:
-        return Grid(1.0, *self._bounds())
+        return Grid(1.0, *self._ends())
+
+    def _ends(self) -> tuple[End, End]:
+        return limits(*bounds_of(self.base.support), self.rounding)
 
     def _bounds(self) -> tuple[float, float]:
-        support = self.base.support
-        lower = getattr(support, "lower_bound", -math.inf)
-        upper = getattr(support, "upper_bound", math.inf)
-        return limits(lower, upper, self.rounding)
+        """The least and the greatest integer that all distributions have; NaN for traced ones."""
+        lower, upper = self._ends()
+        if isinstance(lower, Tensor):
+            lower = extent(lower)[1] if are_concrete(lower) else math.nan
+        if isinstance(upper, Tensor):
+            upper = extent(upper)[0] if are_concrete(upper) else math.nan
+        return lower, upper
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
-        lower, upper = self._bounds()
-        return self._constant(lower), self._constant(upper)
+        zero = self._constant(0.0)
+        lower, upper = (zero + end for end in self._ends())
+        return lower, upper
 
     def _log_mass(self, x: Tensor) -> Tensor:
         x = torch.where(x.isfinite(), x, 0.0)
@@ -186,15 +193,19 @@ class Discretised(Wrapped, Discrete):
         return torch.where(self.base.crps(y).isfinite(), score, torch.inf)
 
 
-def limits(lower: float, upper: float, rounding: str) -> tuple[float, float]:
+def limits(lower: End, upper: End, rounding: str) -> tuple[End, End]:
     """The least and the greatest whole number that are recorded for numbers between two bounds.
 
     Args:
-        lower: of the numbers, which lie above it.
-        upper: of the numbers, which lie below it.
+        lower: of the numbers, which lie above it; a number or a tensor.
+        upper: of the numbers, which lie below it; likewise.
         rounding: "nearest" or "floor".
     """
     ahead = _AHEAD[rounding]
-    first = math.floor(lower + (1 - ahead)) if lower > -math.inf else lower
-    last = math.ceil(upper - ahead) if upper < math.inf else upper
-    return float(first), float(last)
+    return _rounded(math.floor, lower + (1 - ahead)), _rounded(math.ceil, upper - ahead)
+
+
+def _rounded(rounding: Callable[[float], int], end: End) -> End:
+    if isinstance(end, Tensor):
+        return end.floor() if rounding is math.floor else end.ceil()
+    return float(rounding(end)) if math.isfinite(end) else end

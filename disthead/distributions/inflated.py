@@ -15,6 +15,7 @@ from disthead.distributions.discrete import Discrete
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.shortest_runs import SeveralPeaks
+from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special.probabilities import log_complement, log_probability, log_sum_exp
@@ -66,14 +67,8 @@ class WithValues(constraints.Constraint):
 
     def __init__(self, support: constraints.Constraint, values: tuple[float, ...]):
         self.support, self.values, self.is_discrete = support, values, support.is_discrete
-        lower, upper = (
-            getattr(support, "lower_bound", -math.inf),
-            getattr(support, "upper_bound", math.inf),
-        )
-        if lower > -math.inf:
-            self.lower_bound = min(lower, *values)
-        if upper < math.inf:
-            self.upper_bound = max(upper, *values)
+        lower, upper = bounds_of(support)
+        set_bounds(self, smallest(lower, *values), largest(upper, *values))
 
     def check(self, value: Tensor) -> Tensor:
         inside = self.support.check(value)
@@ -222,6 +217,10 @@ class InflatedDiscrete(Inflated, SeveralPeaks, Discrete):
     def _bounds(self) -> tuple[float, float]:
         lower, upper = self.base._bounds()
         return min(lower, *self.values), max(upper, *self.values)
+
+    def support_limits(self) -> tuple[Tensor, Tensor]:
+        lower, upper = self.base.support_limits()
+        return lower.clamp(max=min(self.values)), upper.clamp(min=max(self.values))
 
     def _outcomes(self) -> Tensor | None:
         return None if self.base._outcomes() is None else super()._outcomes()

@@ -12,10 +12,11 @@ from disthead.distributions.base import Distribution
 from disthead.distributions.between import log_between, some_value_of
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import OUTSIDE, Discrete
+from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
 from disthead.distributions.univariate import in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special import integer_inverse
-from disthead.special.eager import are_plain_numbers
+from disthead.special.eager import are_concrete, are_plain_numbers, extent
 from disthead.special.incomplete_gamma import log1mexp
 
 __all__ = ["Between", "Truncated", "TruncatedContinuous", "TruncatedDiscrete", "truncated"]
@@ -72,14 +73,8 @@ class Between(constraints.Constraint):
     ):
         self.support, self.lower, self.upper = support, lower, upper
         self.is_discrete = support.is_discrete
-        if isinstance(lower, float):
-            lower = max(lower, getattr(support, "lower_bound", -math.inf))
-            if lower > -math.inf:
-                self.lower_bound = lower
-        if isinstance(upper, float):
-            upper = min(upper, getattr(support, "upper_bound", math.inf))
-            if upper < math.inf:
-                self.upper_bound = upper
+        least, most = bounds_of(support)
+        set_bounds(self, largest(lower, least), smallest(upper, most))
 
     def check(self, value: Tensor) -> Tensor:
         return self.support.check(value) & (value >= self.lower) & (value <= self.upper)
@@ -239,8 +234,10 @@ class TruncatedDiscrete(Truncated, Discrete):
         return max(lower, first), min(upper, last)
 
     def _outcomes(self) -> Tensor | None:
-        has_one_range = not any(isinstance(end, Tensor) for end in (self.lower, self.upper))
-        return super()._outcomes() if has_one_range else None
+        for end in bounds_of(self.support):
+            if isinstance(end, Tensor) and (not are_concrete(end) or len(set(extent(end))) > 1):
+                return None  # rows differ in their outcomes
+        return super()._outcomes()
 
     def _log_total(self) -> Tensor:
         least, before = self.base._bounds()[0], self._before()

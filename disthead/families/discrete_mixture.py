@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from disthead.distributions.affine import AffineMixture
 from disthead.distributions.components import Components, LogDensity
 from disthead.distributions.discrete import Discrete, search_start, sum_rule
 from disthead.distributions.mass_tables import MAX_TABLE_WIDTH, crps_of, grouped_by_width
@@ -32,6 +33,10 @@ class DiscreteMixture(Components, SeveralPeaks, Discrete):
     >>> DiscreteMixture(torch.zeros(2), Poisson(torch.tensor([1.0, 9.0]))).mean
     tensor(5.)
     """
+
+    def affine(self, loc: Tensor, scale: Tensor) -> AffineMixture:
+        # not of components in other units: quantiles and sums need the integers
+        return AffineMixture(self, loc, scale)
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return self._log_mean(self._log_densities(x))
@@ -102,7 +107,9 @@ class DiscreteMixture(Components, SeveralPeaks, Discrete):
         columns, flat = self._columns(shape, target, below, above)
         if columns[0].shape[1] < _MIN_LEVELS_OF_TABLE:
             return super()._least_by_search(target, below, above)
-        first, last = flat._reach(*(part.T for part in columns[1:]))
+        levels = [part.T for part in columns[1:]]
+        # components without narrower limits give those of their support, one number for all
+        first, last = (end.expand(levels[0].shape) for end in flat._reach(*levels))
         first, last = first.amin(0), last.amax(0)
         result = torch.empty_like(columns[0])
         groups, wide_rows = grouped_by_width(

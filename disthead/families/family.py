@@ -16,9 +16,11 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.distributions.base import Distribution, Kind, tensors
+from disthead.distributions.supports import AnyComponent
 from disthead.errors import TargetError, locate, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
+from disthead.special.eager import are_concrete
 
 __all__ = ["Family", "families", "get_family", "takes_classes", "takes_pairs", "takes_vectors"]
 
@@ -185,6 +187,17 @@ class Family(ABC):
             outputs are fitted separately.
         """
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        """The row constants that `initial_estimate` assumes, without which nothing is made.
+
+        Args:
+            y: targets, shape (N, ...).
+
+        Returns:
+            a value by name for each entry of the trailing dimensions of `y`.
+        """
+        return {}
+
     def distribution(self, **parameters: Any) -> Distribution:
         """The distribution with these parameter values: tensors, arrays or numbers.
 
@@ -204,6 +217,9 @@ class Family(ABC):
         if not torch.compiler.is_compiling():
             self._check_parameters(
                 dist, values, {name: _rounding(value) for name, value in parameters.items()}
+            )
+            self.check_concrete_constants(
+                {name: value for name, value in values.items() if name in self.row_constants}
             )
         return dist
 
@@ -506,6 +522,14 @@ class Family(ABC):
                     f"{message} Drop or correct these rows; nothing is dropped silently."
                 )
 
+    def check_concrete_constants(self, constants: Mapping[str, Tensor]) -> None:
+        """`check_row_constants` where their numbers are on the host and nothing is traced.
+
+        On a device the check would wait for it, and a graph cannot depend on numbers.
+        """
+        if constants and are_concrete(*constants.values()):
+            self.check_row_constants(constants)
+
     def with_default_constants(
         self, constants: Mapping[str, Tensor], y: Tensor
     ) -> Mapping[str, Tensor]:
@@ -608,6 +632,8 @@ def describe(constraint: constraints.Constraint) -> str:
         constraints.lower_cholesky: "lower triangular with a positive diagonal",
         ordered_vector: "strictly increasing numbers",
     }
+    if isinstance(constraint, AnyComponent):
+        return describe(constraint.support)
     if constraint not in names and isinstance(constraint, constraints.integer_interval):
         most = torch.as_tensor(constraint.upper_bound)
         end = f"{most.item():g}" if most.numel() == 1 else "the trials of its row, total_count"

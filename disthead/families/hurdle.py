@@ -43,6 +43,7 @@ class HurdleFamily(WrapperFamily):
 
     name = "hurdle"
     own_parameters = {"gate": LINKS["sigmoid"]}
+    takes_units = False
     data_type = "univariate, of its base, bounded below"
     domain = "y = 0, and y > 0 in the support of its base"
     use = "counts and amounts that are often 0"

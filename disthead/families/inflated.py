@@ -43,6 +43,7 @@ class InflatedFamily(WrapperFamily):
 
     name = "inflated"
     own_parameters = {"gate": LINKS["sigmoid"]}
+    takes_units = False
     data_type = "univariate, of its base"
     domain = "that of its base, and the value"
     use = "one value much more frequent than its neighbours"
@@ -92,7 +93,7 @@ class InflatedFamily(WrapperFamily):
         of_base = self.base.initial_estimate(rows_without(y, is_value))
         share = is_value.double().mean(0)
         if self.base.is_discrete:
-            expected = self._base_share(of_base)
+            expected = self._base_share(of_base, y)
             share = (share - expected) / (1 - expected).clamp(min=1e-3)
         return of_base | {"gate": share.clamp(0.02, 0.98)}
 
@@ -106,9 +107,9 @@ class InflatedFamily(WrapperFamily):
         start = links["gate"].inverse(torch.full_like(gate, _LEAST_GATE))
         return {**raw, "gate": torch.where(gate < _LEAST_GATE, start, raw["gate"])}
 
-    def _base_share(self, of_base: Mapping[str, Tensor]) -> Tensor:
+    def _base_share(self, of_base: Mapping[str, Tensor], y: Tensor) -> Tensor:
         """The probability of the value in the base."""
-        base = self.base.make(**of_base)
+        base = self.base.make(**of_base, **self.base.typical_constants(y))
         return base.log_prob(torch.full(base.batch_shape, self.value, dtype=torch.float64)).exp()
 
 

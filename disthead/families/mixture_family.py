@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_integer
+from disthead.distributions.affine import Affine, AffineMixture
 from disthead.distributions.base import CLASSES, Distribution, Kind
 from disthead.distributions.components import component_name
 from disthead.families.circular_mixture import CircularMixture
@@ -14,13 +15,14 @@ from disthead.families.family import Family, get_family
 from disthead.families.mixed_mixture import MixedMixture
 from disthead.families.mixture import Mixture
 from disthead.links import LINKS
+from disthead.special.eager import is_tracing
 
 __all__ = ["MixtureFamily", "NormalMixtureFamily", "mixture"]
 
 
 def mixture(
     logits: Tensor | None, components: Distribution, *, probs: Tensor | None = None
-) -> "Mixture | DiscreteMixture":
+) -> "Mixture | DiscreteMixture | AffineMixture":
     """The mixture of components, as a `Mixture` or the class for their kind.
 
     Counts and classes give a `DiscreteMixture`, directions a `CircularMixture`, and numbers that
@@ -30,8 +32,26 @@ def mixture(
         logits: unnormalised log-weights, shape (..., K).
         components: a distribution of one number with batch_shape (..., K).
         probs: weights, shape (..., K). Exactly one of logits and probs is given.
+
+    Raises:
+        ValueError: for components of counts that are in different units.
     """
+    if isinstance(components, Affine) and components.support.is_discrete:
+        if not all(_is_of_all(unit) for unit in (components.loc, components.scale)):
+            raise ValueError(
+                "the components of a mixture of counts must have the same loc and scale, since a "
+                f"mixture of counts on different grids has no grid of its own, got {components!r}."
+            )
+        of_counts = mixture(logits, components.base, probs=probs)
+        return AffineMixture(of_counts, components.loc[..., 0], components.scale[..., 0])
     return _mixture_class(components.kind)(logits, components, probs=probs)
+
+
+def _is_of_all(unit: Tensor) -> bool:
+    """Whether all components, in the last dimension, have the same value."""
+    if unit.shape[-1] == 1 or unit.stride(-1) == 0:
+        return True  # known from the shape alone, also where numbers cannot be read
+    return not is_tracing() and bool((unit == unit[..., :1]).all())
 
 
 def _mixture_class(kind: Kind) -> "type[Mixture] | type[DiscreteMixture]":
@@ -162,6 +182,9 @@ class MixtureFamily(Family):
             {_without_prefix(name): part for name, part in table.items() if name != "logits"}
             for table in (values, links)
         )
+
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        return self.component.typical_constants(y)
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """The estimate of each component from its slice of the sorted targets."""

@@ -111,6 +111,9 @@ class TrialsFamily(Family):
             largest = torch.full_like(largest, self.total_count)
         return largest.clamp(min=1)
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        return {} if self.total_count is not None else {"total_count": self.typical_trials(y)}
+
     def typical_share(self, y: Tensor) -> Tensor:
         """The share of successes in these trials, shape (...).
 

@@ -43,6 +43,7 @@ class TruncatedFamily(WrapperFamily):
 
     name = "truncated"
     own_row_constants = {"lower": constraints.real, "upper": constraints.real}
+    takes_units = False
     data_type = "univariate, of its base"
     domain = "that of its base between the bounds"
     use = "numbers seen only between known bounds"
@@ -107,8 +108,15 @@ class TruncatedFamily(WrapperFamily):
         return base if lower is None and upper is None else truncated(base, lower, upper)
 
     def check_row_constants(self, constants: Any, columns: Any = None) -> None:
-        """As for any family; and the lower bound must be below the upper one."""
-        super().check_row_constants(constants, columns)
+        """As for any family; and the lower bound must be below the upper one.
+
+        A row without one of the bounds has -inf for `lower`, or inf for `upper`.
+        """
+        bounded = dict(constants)
+        for name, none in (("lower", -math.inf), ("upper", math.inf)):
+            if name in bounded:
+                bounded[name] = torch.where(bounded[name] == none, 0.0, bounded[name])
+        super().check_row_constants(bounded, columns)
         lower, upper = constants.get("lower", self.lower), constants.get("upper", self.upper)
         if lower is None or upper is None or not {"lower", "upper"} & set(constants):
             return

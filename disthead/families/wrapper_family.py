@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from disthead.distributions.affine import Affine
 from disthead.distributions.base import Distribution, Kind
 from disthead.errors import unknown_name, warn
 from disthead.families.family import Family, _table, get_family, takes_vectors
@@ -35,6 +36,7 @@ class WrapperFamily(Family):
     Attributes:
         base: the base family.
         base_kinds: the kinds of targets that a base may have (`Distribution.kind`).
+        takes_units: whether counts of the base may be in other units, loc + scale * k.
         own_parameters: the parameters that the wrapper adds, with their default links.
         own_row_constants: the row constants that it adds, with the constraint on their values.
 
@@ -44,6 +46,7 @@ class WrapperFamily(Family):
     """
 
     base_kinds: ClassVar[tuple[Kind, ...]] = ("continuous", "count")
+    takes_units: ClassVar[bool] = True
     own_parameters: Mapping[str, Link] = {}
     own_row_constants: Mapping[str, constraints.Constraint] = {}
 
@@ -78,6 +81,14 @@ class WrapperFamily(Family):
             raise self._wrong_base(base.name, "which has vectors for targets")
         if base.kind not in self.base_kinds:
             raise self._wrong_base(base.name, f"whose targets are of kind {base.kind!r}")
+        if not self.takes_units and base.is_discrete and _has_units(base):
+            raise ValueError(
+                f"base of {self.name} must count in whole numbers from its own origin, got "
+                f"{base.name}, whose counts are loc + scale * k. Take {self.name} as the base of "
+                f"shifted instead, as in get_family('shifted', base=get_family({self.name!r}, "
+                "base='poisson'), loc=3); divide targets in steps by their step, and take "
+                "discretised with step=1."
+            )
         of_base = {**base.parameters, **base.row_constants}
         for name in (*self.own_parameters, *self.own_row_constants):
             if name in of_base:
@@ -155,8 +166,16 @@ class WrapperFamily(Family):
     ) -> Mapping[str, Tensor]:
         return self.base.with_default_constants(constants, y)
 
+    def typical_constants(self, y: Tensor) -> dict[str, Tensor]:
+        return self.base.typical_constants(y)
+
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         return self.base.initial_estimate(y)
+
+
+def _has_units(family: Family) -> bool:
+    """Whether the family makes distributions in other units, as shifted does."""
+    return isinstance(family.from_raw(torch.zeros(family.width())), Affine)
 
 
 def rows_without(y: Tensor, left_out: Tensor) -> Tensor:

@@ -292,3 +292,12 @@ def test_a_generalised_poisson_regression_reaches_the_maximum_of_statsmodels(tri
     targets = torch.tensor(y)
     reached = fitted(head.initialize(targets), features, targets)
     assert reached == pytest.approx(model.llf, abs=1e-3)
+
+
+def test_many_quantiles_of_a_mixture_of_geometric_counts():
+    family = dh.get_family("mixture", component="geometric")
+    raw = torch.randn(3, family.width(), generator=torch.Generator().manual_seed(0)).double()
+    dist, levels = family.from_raw(raw), torch.linspace(0.1, 0.9, 7, dtype=torch.float64)[:, None]
+    quantile = dist.icdf(levels)
+    assert torch.equal(quantile, torch.cat([dist.icdf(level[None]) for level in levels]))
+    assert ((dist.cdf(quantile) >= levels) & (dist.cdf(quantile - 1) < levels)).all()

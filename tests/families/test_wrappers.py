@@ -10,9 +10,12 @@ import torch
 from scipy.optimize import minimize
 
 import disthead as dh
+from disthead.diagnostics import rootogram
 from disthead.distributions.between import log_between
-from disthead.errors import TargetError
+from disthead.errors import NonFiniteLoss, TargetError
 from disthead.families.ensembles import ensemble
+from disthead.families.mixture_family import mixture
+from disthead.recipe import _NonFiniteRows
 
 F64 = torch.float64
 
@@ -334,3 +337,182 @@ def test_a_gate_of_zero_or_one_is_possible(name, value):
     assert float(dist.cdf(tensor(0.0))) == value
     assert float(dist.mean) == pytest.approx(2 * (1 - value))
     assert dist.entropy().isfinite()
+
+
+@pytest.mark.parametrize("base", ["binomial", "beta_binomial"])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("zero_inflated", {}),
+        ("hurdle", {}),
+        ("inflated", {"value": 2.0}),
+        ("truncated", {"lower": 1.0}),
+        ("truncated", {"upper": 3.0}),
+    ],
+)
+def test_rows_of_a_base_have_their_own_trials(name, options, base):
+    family = dh.get_family(name, base=base, **options)
+    head = dh.DistributionHead(family, 1, shared="all").double()
+    trials = tensor(3.0, 10.0)
+    dist = head(torch.zeros(2, 1), total_count=trials)
+    k = torch.arange(12.0, dtype=F64)[:, None]
+    mass = dist.log_prob(k).exp()
+    torch.testing.assert_close(mass.sum(0), torch.ones(2, dtype=F64))
+    torch.testing.assert_close((k * mass).sum(0), dist.mean)
+    torch.testing.assert_close(mass.cumsum(0), dist.cdf(k))
+    least, most = options.get("lower", 0.0), options.get("upper", 10.0)
+    expected = (k >= least) & (k <= torch.clamp(trials, max=most))
+    assert torch.equal(dist.support.check(k), expected)
+    assert torch.equal(dist.support.upper_bound, torch.clamp(trials, max=most))
+    assert (dist.crps(dist.icdf(tensor(0.5, 0.5))) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "name, options, least",
+    [
+        ("discretised", {}, [1.0, 3.0]),
+        ("inflated", {}, [0.0, 0.0]),
+        ("truncated", {"lower": 2.0}, [2.0, 3.0]),
+        ("truncated", {"upper": 9.0}, [1.0, 3.0]),
+    ],
+)
+def test_rows_of_a_base_have_their_own_least_value(name, options, least):
+    family = dh.get_family(name, base="pareto", **options)
+    own = {"gate": 0.25} if name == "inflated" else {}
+    dist = family.distribution(scale=tensor(1.0, 3.0), alpha=2.0, **own)
+    assert dist.support.lower_bound.tolist() == least
+    assert dist.support.check(torch.tensor(2.0)).tolist() == [True, False]
+    assert dist.icdf(torch.tensor(0.0)).tolist() == least
+    assert dist.log_prob(dist.icdf(torch.tensor(0.6))).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["zero_inflated", "inflated", "hurdle", "truncated", "censored"])
+def test_the_trials_of_rows_reach_the_base(name):
+    generator = torch.Generator().manual_seed(0)
+    trials = torch.randint(4, 12, (400,), generator=generator).double()
+    y = torch.binomial(trials, torch.full_like(trials, 0.6), generator=generator)
+    y[::4] = 0.0 if name in ("zero_inflated", "inflated", "hurdle") else y[::4]
+    head = dh.DistributionHead(name, 2, base="binomial", shared="all").double()
+    head.initialize(y, total_count=trials)
+    assert head.shared["logits"].sigmoid().item() == pytest.approx(0.6, abs=0.03)
+    if "gate" in head.shared:
+        assert head.shared["gate"].sigmoid().item() == pytest.approx(0.25, abs=0.03)
+
+
+def test_impossible_quantities_of_rows_are_refused():
+    X, one = torch.zeros(3, 2), torch.ones(3)
+    cut = dh.DistributionHead("truncated", 2, lower=0.0)
+    with pytest.raises(ValueError, match=r"below upper in each row.*1 of 3 values: 2 at row 1"):
+        cut(X, lower=tensor(0, 2, 0), upper=tensor(1, 1, 1))
+    with pytest.raises(ValueError, match=r"below upper in each row.*0 at row 2"):
+        cut(X, upper=tensor(1, 1, -1))
+    assert cut(X, lower=one * -torch.inf, upper=one).log_prob(one).isfinite().all()
+    with pytest.raises(ValueError, match=r"lower of truncated must be below.*1 at row 0"):
+        cut.family.distribution(loc=0.0, scale=1.0, lower=one, upper=tensor(0, 2, 2))
+    trials = dh.DistributionHead("zero_inflated", 2, base="binomial")
+    with pytest.raises(ValueError, match=r"whole number, zero or more.*-1 at row 1"):
+        trials(X, total_count=tensor(1, -1, 1))
+    with pytest.raises(ValueError, match=r"for each row, the shape \(3,\), got \(2,\)"):
+        trials(X, total_count=one[:2])
+    events = dh.DistributionHead("poisson", 2)
+    with pytest.raises(ValueError, match=r"exposure of poisson must be positive.*-1 at row 0"):
+        events(X, exposure=-one)
+    with pytest.raises(ValueError, match=r"got \(3, 1\)\. Try squeeze"):
+        events(X, exposure=one[:, None])
+
+
+@pytest.mark.parametrize(
+    "name, options, step",
+    [("discretised", {"step": 0.5}, 0.5), ("shifted", {"base": "poisson", "loc": 3}, 1.0)],
+)
+def test_mixtures_of_counts_in_other_units(name, options, step):
+    """All answers of a mixture agree with its masses on the grid of its components."""
+    family = dh.get_family(name, **options)
+    raw = torch.randn(3, 4, family.width(), generator=torch.Generator().manual_seed(0)).double()
+    dist = ensemble(family.from_raw(raw))
+    k = step * torch.arange(-80.0, 81.0, dtype=F64)[:, None]
+    mass = dist.log_prob(k).exp()
+    members = family.from_raw(raw).log_prob(k[:, None]).exp().mean(1)
+    torch.testing.assert_close(mass, members)
+    mean = (k * mass).sum(0)
+    torch.testing.assert_close(dist.mean, mean)
+    torch.testing.assert_close(dist.variance, ((k - mean).square() * mass).sum(0))
+    torch.testing.assert_close(dist.aleatoric + dist.epistemic, dist.variance)
+    torch.testing.assert_close(dist.entropy(), -torch.xlogy(mass, mass).sum(0))
+    torch.testing.assert_close(dist.expected_entropy + dist.mutual_information, dist.entropy())
+    torch.testing.assert_close(dist.mode, k[mass.argmax(0), 0])
+    levels = tensor(0.1, 0.3, 0.5, 0.7, 0.8, 0.9)[:, None]
+    quantile = dist.icdf(levels)
+    assert ((dist.cdf(quantile) >= levels) & (dist.cdf(quantile - step) < levels)).all()
+    cdf, y = mass.cumsum(0), dist.icdf(tensor(0.2))
+    torch.testing.assert_close(dist.crps(y), step * (cdf - (k >= y).double()).square().sum(0))
+    assert dist.support.check(quantile).all()
+
+
+def test_a_mixture_of_counts_on_different_grids_is_refused():
+    counts = dh.get_family("poisson").distribution(rate=torch.ones(2))
+    with pytest.raises(ValueError, match="must have the same loc and scale"):
+        mixture(torch.zeros(2), counts.affine(torch.zeros(2), tensor(1.0, 2.0)))
+
+
+@pytest.mark.parametrize(
+    "name, options, alike",
+    [
+        ("beta_binomial", {"total_count": 9}, False),
+        ("pareto", {}, False),
+        ("shifted", {"base": "gamma", "loc": 0.5}, False),
+        ("discretised", {"step": 0.5}, True),
+        ("discretised", {"base": "pareto"}, True),
+    ],
+)
+def test_ensembles_are_evaluated_where_each_row_has_its_own_support(name, options, alike):
+    family = dh.get_family(name, **options)
+    generator = torch.Generator().manual_seed(0)
+    raw = 1 + 0.3 * torch.randn(2, 60, family.width(), generator=generator)
+    dist = ensemble(family.from_raw(raw))
+    y = dist.sample(generator=generator)
+    assert dist.support.check(y).all()
+    assert not dist.support.check(y - 100.25).any()
+    if alike:  # a table of the observed and expected numbers of each record
+        table = rootogram(dist, y)
+        assert float(table.observed.sum()) == 60
+    assert "60 rows" in str(dh.evaluate(dist, y))
+
+
+def test_counts_in_steps_have_bars_of_the_step():
+    dist = dh.get_family("discretised", step=0.1).distribution(
+        loc=torch.full((200,), 0.35), scale=0.2
+    )
+    table = rootogram(dist, dist.sample(generator=torch.Generator().manual_seed(0)))
+    step = torch.diff(table.first)
+    torch.testing.assert_close(step, torch.full_like(step, 0.1), atol=1e-6, rtol=0)
+    assert float(table.observed.sum()) == 200
+    middle = float(table.expected[(table.first - 0.3).abs().argmin()])
+    assert middle == pytest.approx(200 * (st.norm.cdf(0) - st.norm.cdf(-0.5)), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["zero_inflated", "inflated", "hurdle", "truncated"])
+@pytest.mark.parametrize("base, options", [("discretised", {"step": 0.5}), ("shifted", {"loc": 3})])
+def test_counts_in_other_units_are_refused_as_a_base(name, base, options):
+    options = options if base == "discretised" else options | {"base": "poisson"}
+    with pytest.raises(ValueError, match=rf"base of {name}.*got {base}.*as the base of shifted"):
+        dh.get_family(name, base=dh.get_family(base, **options))
+    inside = dh.get_family("shifted", base=dh.get_family(name, base="poisson"), loc=3)
+    assert inside.from_raw(torch.zeros(inside.width())).sample() >= 3
+
+
+def test_observed_pairs_of_trials_are_evaluated():
+    family = dh.get_family("censored", base="binomial", total_count=9)
+    generator = torch.Generator().manual_seed(0)
+    dist = family.from_raw(0.3 * torch.randn(60, family.width(), generator=generator))
+    y = dist.sample(generator=generator)
+    assert "60 rows" in str(dh.evaluate(dist, torch.stack([y, y], -1)))
+    beyond = torch.stack([y + 10, torch.full_like(y, torch.inf)], -1)
+    with pytest.raises(TargetError, match="numbers from 0 to 9, got in 60 of 60"):
+        dh.evaluate(dist, beyond)
+
+
+def test_a_loss_that_no_row_explains_has_a_message():
+    error = _NonFiniteRows(torch.zeros(2, 3), torch.arange(3), step=5)
+    with pytest.raises(NonFiniteLoss, match=r"at step 5\. The loss of each single row is finite"):
+        raise error.of_targets(torch.zeros(9), torch.arange(3))
