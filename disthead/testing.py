@@ -352,7 +352,7 @@ def _cdf(family: Family, raw: Tensor, generator: torch.Generator) -> Iterator[st
             )
 
 
-def _nodes(cuts: Tensor, end: float = 0.0) -> tuple[Tensor, Tensor]:
+def _nodes(cuts: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     """Points and weights of Gauss-Legendre rules between neighbouring cuts, (points, settings).
 
     Panels that are wide beside their distance from the end of the support, where the density may
