@@ -233,10 +233,10 @@ class Family(ABC):
             if name not in parameters:
                 if not {f"log_{name}", f"logits_{name}"} & {*parameters}:
                     result[name] = value
-            elif not torch.compiler.is_compiling() and self._is_chosen(name):
+            elif not torch.compiler.is_compiling():
                 [given] = tensors(parameters[name])
                 other = ~torch.isclose(given, torch.full_like(given, value))
-                if other.any():
+                if other.any() and self._is_chosen(name):
                     raise ValueError(
                         f"{name} of {self.name} is {value:g} by an option of the family, got "
                         f"{locate(other, given)}. Leave {name} out, or change the option."
