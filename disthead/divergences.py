@@ -202,6 +202,6 @@ def _expectation(
 
 def _has_none(name: str, p: Distribution, q: Distribution, reason: str) -> NotImplementedError:
     return NotImplementedError(
-        f"{type(p).__name__} and {type(q).__name__} have no {name}: {reason}. Try 'kl', which is "
-        "closed for vectors of one family."
+        f"{type(p).__name__} and {type(q).__name__} have no {name}: {reason}. Try 'kl', of two "
+        "distributions of one family."
     )

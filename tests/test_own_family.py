@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import scipy.stats as st
 import torch
+from torch.distributions import constraints
 
 import disthead as dh
 from disthead.cli import main
+from disthead.distributions import Discrete, tensors
 from disthead.families import family as discovery
 from disthead.families.logistic import Logistic, LogisticFamily
 from disthead.testing import check_family
@@ -208,3 +210,45 @@ def test_an_estimator_learns_it_by_name():
     gompertz()
     model = dh.DistributionRegressor(family="gompertz", max_steps=5).fit(x, y)
     assert np.isfinite(model.predict(x)).all()
+
+
+class DiscreteLindley(Discrete):
+    """P(Y > k) = (1 + r (k + 1) / (1 + r)) exp(-r (k + 1)), for k = 0, 1, 2, ..."""
+
+    arg_constraints = {"rate": constraints.positive}
+    support = constraints.nonnegative_integer
+
+    def __init__(self, rate):
+        (rate,) = tensors(rate)
+        self._store(rate=rate)
+
+    def _log_survival(self, k):
+        r = self.rate
+        return torch.log1p(r * (k + 1) / (1 + r)) - r * (k + 1)
+
+    def _log_cdf(self, k):
+        return torch.log(-torch.expm1(self._log_survival(k)))
+
+    def _log_mass(self, k):
+        above, through = self._log_survival(k), self._log_survival(k - 1)
+        return through + torch.log(-torch.expm1(above - through))
+
+    @property
+    def mode(self):
+        k = torch.arange(50.0, dtype=torch.float64).reshape(-1, *(1,) * self.rate.ndim)
+        return self._log_mass(k).argmax(0).to(self.dtype)
+
+
+def test_a_count_of_ones_own_answers_by_sums_and_quantiles():
+    rate = torch.tensor([0.7, 2.0], dtype=torch.float64)
+    dist = DiscreteLindley(rate)
+    k = torch.arange(200, dtype=torch.float64)[:, None]
+    mass = dist.log_prob(k).exp()
+    torch.testing.assert_close(mass.sum(0), torch.ones(2, dtype=torch.float64))
+    mean = (mass * k).sum(0)
+    torch.testing.assert_close(dist.mean, mean, rtol=1e-9, atol=0)
+    second = (mass * (k - mean).square()).sum(0)
+    torch.testing.assert_close(dist.variance, second, rtol=1e-9, atol=0)
+    y = dist.sample((20_000,), torch.Generator().manual_seed(0))
+    assert ((y.mean(0) - mean).abs() < 5 * (second / 20_000).sqrt()).all()
+    assert dist.crps(y[:5]).isfinite().all()

@@ -263,6 +263,23 @@ class Discrete(Univariate):
         """
         return self.cdf(y.ceil() - 1), self.cdf(y)
 
+    @property
+    @in_double
+    def mean(self) -> Tensor:
+        return self._expectation(lambda k: k)
+
+    @property
+    @in_double
+    def variance(self) -> Tensor:
+        mean = self.mean
+        return self._expectation(lambda k: (k - mean).square())
+
+    @torch.no_grad()
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        exact, shape = self._in_double(), self._extended_shape(sample_shape)
+        uniform = torch.rand(shape, generator=generator, dtype=exact.dtype, device=self.device)
+        return exact.icdf(uniform).to(self.dtype)
+
     @in_double
     def entropy(self) -> Tensor:
         """E[-log p(Y)] in nats."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 
 from disthead.distributions.discrete import OUTSIDE, Discrete, search_start
 from disthead.distributions.mass_tables import crps_of, grouped_by_width
@@ -102,12 +102,6 @@ class Summed(Discrete):
     def _bulk(self) -> tuple[Tensor, Tensor]:
         tail = torch.full_like(self._like_batch(), OUTSIDE)
         return self._reach(tail, tail)
-
-    @torch.no_grad()
-    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        exact, shape = self._in_double(), self._extended_shape(sample_shape)
-        level = torch.rand(shape, generator=generator, dtype=exact.dtype, device=self.device)
-        return exact.icdf(level).to(self.dtype)
 
     @property
     def _skewness(self) -> Tensor:
