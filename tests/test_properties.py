@@ -201,7 +201,7 @@ def test_kl_equals_the_quadrature(case, shift):
     torch.testing.assert_close(kl_divergence(p, q), expected, rtol=1e-6, atol=1e-8)
 
 
-@each("case", rows(EVERYTHING))
+@each("case", rows([case for case in EVERYTHING if "kl_divergence" in case.claims]))
 def test_kl_is_zero_to_itself_and_positive_to_others(case):
     # equal ones change no probabilities of classes
     shifts = torch.linspace(-1, 1, len(case.raw), dtype=torch.float64)

@@ -128,7 +128,7 @@ def test_sampled_directions_have_the_density(case):
 @each("case", rows(CLASSES + ORDINAL))
 def test_sampled_classes_have_their_probabilities(case):
     torch.manual_seed(5)
-    classes = case.options["num_classes"]
+    classes = case.dist().probs.shape[-1]
     counts = torch.bincount(case.dist().sample((20_000,)), minlength=classes)
     assert st.chisquare(counts.numpy(), 20_000 * case.dist().probs.numpy()).pvalue > RARE
 

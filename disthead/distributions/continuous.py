@@ -227,7 +227,13 @@ def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
     dtype = torch.promote_types(p.dtype, q.dtype)
     p = p._in_double().expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
     q = q._in_double()
-    return p._expectation(lambda y: p.log_prob(y) - q.log_prob(y)).to(dtype)
+
+    def integrand(y: Tensor) -> Tensor:
+        log_p = p.log_prob(y)
+        # a quantile may lie beyond all numbers, or be rounded to one outside the support
+        return torch.where(log_p.isneginf(), 0.0, log_p - q.log_prob(y))
+
+    return p._expectation(integrand).to(dtype)
 
 
 def _column(values: Tensor, dims: int) -> Tensor:

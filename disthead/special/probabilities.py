@@ -51,7 +51,7 @@ def expected(p: Tensor, values: Tensor) -> Tensor:
     >>> expected(torch.tensor([0.0, 1.0]), torch.tensor([-torch.inf, 2.0]))
     tensor(2.)
     """
-    return (p * torch.where(p == 0, 0.0, values)).sum(-1)
+    return (p * torch.where((p == 0) & ~values.isfinite(), 0.0, values)).sum(-1)
 
 
 def entropy_term(p: Tensor, log_p: Tensor) -> Tensor:
