@@ -61,9 +61,9 @@ class LocationScale(Continuous):
     @with_fused_loss
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
-        z = self._standardised(y)
-        beyond = z.isinf()
-        density = self._log_density(torch.where(beyond, 0.0, z))
+        z, most = self._standardised(y), torch.finfo(y.dtype).max
+        beyond = y.isinf()
+        density = self._log_density(torch.where(beyond, 0.0, z.clamp(-most, most)))
         return torch.where(beyond, -torch.inf, density) - self.log_scale
 
     @in_double
