@@ -3,28 +3,24 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
-from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import tensors, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
-from disthead.distributions.discrete import Discrete
 from disthead.distributions.interval import Interval
+from disthead.distributions.success import Success
 from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
 from disthead.links import LINKS
 from disthead.special.probabilities import (
     divergence,
     entropy_term,
-    log_complement,
-    log_odds,
-    log_probability,
 )
 
 __all__ = ["Bernoulli", "BernoulliFamily"]
 
 
-class Bernoulli(Discrete):
+class Bernoulli(Success):
     """Bernoulli distribution with mass probs^y (1 - probs)^(1 - y) on y in {0, 1}.
 
     A target may be a soft label, a probability of 1 between 0 and 1: log_prob is then minus the
@@ -45,43 +41,11 @@ class Bernoulli(Discrete):
     arg_constraints = {"logits": constraints.real, "probs": constraints.unit_interval}
     support = constraints.boolean
     _search_steps = 2
-    given_probs: Tensor | None = None  # kept since infinite logits have no gradient
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("bernoulli", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         self._store(**({"given_probs": probs} if logits is None else {"logits": logits}))
-
-    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        super()._store(event_shape, **parameters)
-        if "given_probs" in parameters:
-            self.logits = log_odds(parameters["given_probs"])
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
-
-    @property
-    def _failure(self) -> Tensor:
-        """The probability of 0, computed directly: 1 - probs would lose digits."""
-        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
-
-    @property
-    def _log_success(self) -> Tensor:
-        return (
-            logsigmoid(self.logits)
-            if self.given_probs is None
-            else log_probability(self.given_probs)
-        )
-
-    @property
-    def _log_failure(self) -> Tensor:
-        return (
-            logsigmoid(-self.logits)
-            if self.given_probs is None
-            else log_complement(self.given_probs)
-        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
@@ -103,12 +67,6 @@ class Bernoulli(Discrete):
         positive = torch.where(y == 0, 0.0, y * self._log_success)  # 0 times infinity
         negative = torch.where(y == 1, 0.0, (1 - y) * self._log_failure)
         return torch.where((y >= 0) & (y <= 1), positive + negative, -torch.inf)
-
-    def _both(self) -> tuple[Tensor, Tensor]:
-        """The probabilities of 0 and 1, (..., 2), and their logarithms."""
-        return torch.stack([self._failure, self.probs], -1), torch.stack(
-            [self._log_failure, self._log_success], -1
-        )
 
     def _log_mass(self, x: Tensor) -> Tensor:
         return torch.where(x == 1, self._log_success, self._log_failure)

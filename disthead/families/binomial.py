@@ -3,13 +3,13 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
-from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import root, tensors
 from disthead.distributions.bounded_counts import BoundedCount
 from disthead.distributions.discrete import OUTSIDE, Discrete, kl_by_sum, search_start
 from disthead.distributions.mass_tables import entropy_of_bell
+from disthead.distributions.success import Success
 from disthead.distributions.univariate import in_double
 from disthead.families.trials import TrialsFamily
 from disthead.links import LINKS
@@ -17,9 +17,6 @@ from disthead.special import betainc, binomial_log_mass, log_betainc, log_betain
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import (
     divergence,
-    log_complement,
-    log_odds,
-    log_probability,
 )
 
 __all__ = ["Binomial", "BinomialFamily"]
@@ -27,7 +24,7 @@ __all__ = ["Binomial", "BinomialFamily"]
 _MIN_BELL_VARIANCE = 100.0  # from which no probability is next to an end of the support
 
 
-class Binomial(BoundedCount):
+class Binomial(Success, BoundedCount):
     """Binomial distribution with mass n! / (y! (n - y)!) probs^y (1 - probs)^(n - y).
 
     Here n = total_count and y = 0, 1, ..., n. Masses are computed from Stirling errors and
@@ -52,28 +49,12 @@ class Binomial(BoundedCount):
         "logits": constraints.real,
         "probs": constraints.unit_interval,
     }
-    given_probs: Tensor | None = None  # kept since infinite logits have no gradient
 
     def __init__(self, total_count=1, logits=None, *, probs=None):
         exactly_one("binomial", logits=logits, probs=probs)
         total_count, logits, probs = tensors(total_count, logits, probs)
         success = {"given_probs": probs} if logits is None else {"logits": logits}
         self._store(total_count=total_count, **success)
-
-    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        super()._store(event_shape, **parameters)
-        if "given_probs" in parameters:
-            self.logits = log_odds(self.given_probs)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of success, shape (...,)."""
-        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
-
-    @property
-    def _failure(self) -> Tensor:
-        """1 - probs."""
-        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
 
     def _log_mass(self, x: Tensor) -> Tensor:
         probs, failure = self.probs, self._failure
@@ -166,14 +147,6 @@ class Binomial(BoundedCount):
         exact, shape = self._in_double(), self._extended_shape(sample_shape)
         total_count, probs = exact.total_count.expand(shape), exact.probs.expand(shape)
         return torch.binomial(total_count, probs, generator=generator).to(self.dtype)
-
-    def _both(self) -> tuple[Tensor, Tensor]:
-        """The probabilities of failure and success, (..., 2), and their logarithms."""
-        if self.given_probs is None:
-            logs = logsigmoid(-self.logits), logsigmoid(self.logits)
-        else:
-            logs = log_complement(self.given_probs), log_probability(self.given_probs)
-        return torch.stack([self._failure, self.probs], -1), torch.stack(logs, -1)
 
 
 @register_kl(Binomial, Binomial)

@@ -3,22 +3,22 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
-from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import tensors
-from disthead.distributions.discrete import OUTSIDE, Discrete
+from disthead.distributions.discrete import OUTSIDE
 from disthead.distributions.interval import Interval
+from disthead.distributions.success import Success
 from disthead.distributions.univariate import check_level, in_double
 from disthead.families.family import Family
 from disthead.families.poisson import positive_mean
 from disthead.links import LINKS
-from disthead.special.probabilities import divergence, log_complement, log_odds, log_probability
+from disthead.special.probabilities import divergence
 
 __all__ = ["Geometric", "GeometricFamily"]
 
 
-class Geometric(Discrete):
+class Geometric(Success):
     """Geometric distribution with mass probs (1 - probs)^y on y = 0, 1, 2, ...
 
     It is the number of failures before the first success, and the only count without a memory. The
@@ -39,45 +39,11 @@ class Geometric(Discrete):
 
     arg_constraints = {"logits": constraints.real, "probs": constraints.interval(0.0, 1.0)}
     support = constraints.nonnegative_integer
-    given_probs: Tensor | None = None  # kept since infinite logits have no gradient
 
     def __init__(self, logits=None, *, probs=None):
         exactly_one("geometric", logits=logits, probs=probs)
         logits, probs = tensors(logits, probs)
         self._store(**({"given_probs": probs} if logits is None else {"logits": logits}))
-
-    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        super()._store(event_shape, **parameters)
-        if "given_probs" in parameters:
-            self.logits = log_odds(parameters["given_probs"])
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability of success, shape (...,)."""
-        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
-
-    @property
-    def _failure(self) -> Tensor:
-        """1 - probs."""
-        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
-
-    @property
-    def _log_success(self) -> Tensor:
-        if self.given_probs is None:
-            return logsigmoid(self.logits)
-        return log_probability(self.given_probs)
-
-    @property
-    def _log_failure(self) -> Tensor:
-        if self.given_probs is None:
-            return logsigmoid(-self.logits)
-        return log_complement(self.given_probs)
-
-    def _both(self) -> tuple[Tensor, Tensor]:
-        """The probabilities of failure and success, (..., 2), and their logarithms."""
-        return torch.stack([self._failure, self.probs], -1), torch.stack(
-            [self._log_failure, self._log_success], -1
-        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, logits: Tensor) -> tuple[Tensor, ...]:

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
-from torch.nn.functional import logsigmoid
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import HALF_LOG_TWO_PI, positive, root, tensors, to_double
 from disthead.distributions.discrete import OUTSIDE, Discrete, bernstein_bounds, search_start
 from disthead.distributions.mass_tables import by_recurrence, crps_of, entropy_of_bell
+from disthead.distributions.success import Success
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
 from disthead.families.family import Family
@@ -34,7 +34,7 @@ from disthead.special.fast import (
     sigmoids,
 )
 from disthead.special.plain import softplus
-from disthead.special.probabilities import log_complement, log_odds
+from disthead.special.probabilities import log_odds
 
 __all__ = ["MeanNegativeBinomial", "NegativeBinomial", "NegativeBinomialFamily"]
 
@@ -42,7 +42,7 @@ _WIDEST = 256  # integers of a table, up to which it costs less than an integral
 _MIN_BELL_COUNT = 30.0  # total count from which wide distributions have no probability next to 0
 
 
-class NegativeBinomial(Discrete):
+class NegativeBinomial(Success):
     """Negative binomial distribution: a Poisson distribution with a gamma-distributed rate.
 
     Its mass is Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y on y = 0, 1, 2, ..., where r =
@@ -74,7 +74,6 @@ class NegativeBinomial(Discrete):
     support = constraints.nonnegative_integer
     _search_steps = 30
     _widest_table = 512  # integers; beyond, the integral over most of them takes less time
-    given_probs: Tensor | None = None  # kept since a logit of -inf has no gradient
 
     def __init__(
         self, total_count=None, logits=None, *, probs=None, log_total_count=None, exposure=None
@@ -89,21 +88,6 @@ class NegativeBinomial(Discrete):
         total_count, log_total_count = positive(total_count, log_total_count)
         success = {"given_probs": probs} if logits is None else {"logits": logits}
         self._store(total_count=total_count, **success, log_total_count=log_total_count)
-
-    def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
-        super()._store(event_shape, **parameters)
-        if "given_probs" in parameters:
-            self.logits = log_odds(self.given_probs)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probability mean / (mean + total_count), shape (...,)."""
-        return self.logits.sigmoid() if self.given_probs is None else self.given_probs
-
-    @property
-    def _ends(self) -> Tensor:
-        """1 - probs."""
-        return (-self.logits).sigmoid() if self.given_probs is None else 1 - self.given_probs
 
     @property
     def _odds(self) -> Tensor:
@@ -124,7 +108,7 @@ class NegativeBinomial(Discrete):
     @property
     @in_double
     def variance(self) -> Tensor:
-        return self.mean / self._ends
+        return self.mean / self._failure
 
     @property
     @in_double
@@ -158,23 +142,21 @@ class NegativeBinomial(Discrete):
     def _log_mass(self, x: Tensor) -> Tensor:
         impossible = (self.probs == 0) & (x > 0)
         possible = torch.where(impossible, 0.0, x)
-        value = negative_binomial_log_mass(possible, self.total_count, self._ends, self.probs)
+        value = negative_binomial_log_mass(possible, self.total_count, self._failure, self.probs)
         return torch.where(impossible, -torch.inf, value)
 
     @property
     def _log_none(self) -> Tensor:
         """The logarithm of P(Y = 0)."""
-        return self.total_count * (
-            logsigmoid(-self.logits) if self.given_probs is None else log_complement(self.probs)
-        )
+        return self.total_count * self._log_failure
 
     def _cdf(self, k: Tensor) -> Tensor:
-        ends = self._ends
+        ends = self._failure
         cdf = betainc(self.total_count, k + 1, ends, self.probs)
         return cdf if self._has_digits(ends) else torch.where(k == 0, self._log_none.exp(), cdf)
 
     def _log_cdf(self, k: Tensor) -> Tensor:
-        ends = self._ends
+        ends = self._failure
         log_cdf = log_betainc(self.total_count, k + 1, ends, self.probs)
         return log_cdf if self._has_digits(ends) else torch.where(k == 0, self._log_none, log_cdf)
 
@@ -183,7 +165,7 @@ class NegativeBinomial(Discrete):
         return are_plain_numbers(ends) and extent(ends)[0] > torch.finfo(ends.dtype).tiny
 
     def _log_survival(self, k: Tensor) -> Tensor:
-        return log_betaincc(self.total_count, k + 1, self._ends, self.probs)
+        return log_betaincc(self.total_count, k + 1, self._failure, self.probs)
 
     def _bulk(self) -> tuple[Tensor, Tensor]:
         tail = torch.full_like(self.mean, OUTSIDE)
@@ -263,7 +245,10 @@ class NegativeBinomial(Discrete):
         peak at t = 0 has a width of about 1 / sqrt(r), or of one unit.
         """
         certain = self.probs == 0  # a point mass at 0, next to which the difference is r probs
-        probs, ends = torch.where(certain, 0.5, self.probs), torch.where(certain, 0.5, self._ends)
+        probs, ends = (
+            torch.where(certain, 0.5, self.probs),
+            torch.where(certain, 0.5, self._failure),
+        )
         r, s = self.total_count, probs.sqrt() / ends
         whole = torch.asinh(2 * s)
         depth = 45 / (2 * r + 1)  # log cosh(v) beyond which the integrand is negligible
@@ -350,7 +335,7 @@ class MeanNegativeBinomial(NegativeBinomial):
         return self.expected / (self.expected + self.total_count)
 
     @property
-    def _ends(self) -> Tensor:
+    def _failure(self) -> Tensor:
         return self.total_count / (self.expected + self.total_count)
 
 
