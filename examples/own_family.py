@@ -6,7 +6,7 @@ import torch
 from torch.distributions import constraints
 
 import disthead as dh
-from disthead.distributions import Continuous, tensors
+from disthead.distributions import Continuous
 
 
 class Gompertz(Continuous):
@@ -14,8 +14,7 @@ class Gompertz(Continuous):
     support = constraints.nonnegative
 
     def __init__(self, scale, concentration):
-        scale, concentration = tensors(scale, concentration)
-        self._store(scale=scale, concentration=concentration)
+        self._set_parameters(scale=scale, concentration=concentration)
 
     def log_prob(self, y):
         growth = y / self.scale

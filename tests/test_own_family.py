@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 import disthead as dh
 from disthead.cli import main
-from disthead.distributions import Discrete, tensors
+from disthead.distributions import Discrete
 from disthead.families import family as discovery
 from disthead.families.logistic import Logistic, LogisticFamily
 from disthead.testing import check_family
@@ -219,8 +219,7 @@ class DiscreteLindley(Discrete):
     support = constraints.nonnegative_integer
 
     def __init__(self, rate):
-        (rate,) = tensors(rate)
-        self._store(rate=rate)
+        self._set_parameters(rate=rate)
 
     def _log_survival(self, k):
         r = self.rate

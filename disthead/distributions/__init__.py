@@ -4,7 +4,7 @@
 """
 
 from disthead.distributions.affine import Affine
-from disthead.distributions.base import Distribution, positive, tensors
+from disthead.distributions.base import Distribution
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import Discrete
 from disthead.distributions.independent import Independent
@@ -20,6 +20,4 @@ __all__ = [
     "Independent",
     "Interval",
     "Vector",
-    "positive",
-    "tensors",
 ]

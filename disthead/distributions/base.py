@@ -19,6 +19,7 @@ __all__ = [
     "KINDS",
     "Distribution",
     "Kind",
+    "SameNumbers",
     "Wrapper",
     "closed_under_affine",
     "logits_of",
@@ -447,6 +448,21 @@ class Distribution(TorchDistribution):
         new.class_labels = labels
         return new
 
+    def _set_parameters(self, **parameters: Any) -> None:
+        """Set the parameters from tensors, arrays or numbers, with their logarithms.
+
+        A parameter `scale` that comes with `log_scale` is positive; one of both may be None.
+
+        Raises:
+            TypeError: for a parameter that is None, and so is its logarithm.
+        """
+        values = dict(zip(parameters, tensors(*parameters.values()), strict=True))
+        for name in parameters:
+            log_name = "log_" + name
+            if log_name in parameters:
+                values[name], values[log_name] = positive(values[name], values[log_name])
+        self._store(**values)
+
     def _store(self, event_shape: tuple[int, ...] = (), **parameters: Tensor) -> None:
         """Set the parameters as attributes, broadcast over the batch.
 
@@ -672,3 +688,42 @@ class Wrapper(Distribution):
     @property
     def device(self) -> torch.device:
         return self.base.device
+
+
+class SameNumbers(Wrapper):
+    """A wrapper whose answers about single numbers are those of its base.
+
+    What such wrappers change is the target: several numbers, or pairs around one.
+    """
+
+    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.sample(sample_shape, generator)
+
+    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
+        return self.base.rsample(sample_shape, generator)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base.mean
+
+    @property
+    def median(self) -> Tensor:
+        return self.base.median
+
+    @property
+    def mode(self) -> Tensor:
+        return self.base.mode
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base.variance
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.base.stddev
+
+    def cdf(self, y: Tensor) -> Tensor:
+        return self.base.cdf(y)
+
+    def icdf(self, q: Tensor) -> Tensor:
+        return self.base.icdf(q)

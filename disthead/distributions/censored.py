@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Size, Tensor
+from torch import Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import Distribution, Wrapper
+from disthead.distributions.base import Distribution, SameNumbers
 from disthead.distributions.between import log_between
 from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
@@ -143,7 +143,7 @@ def check_pairs(
             )
 
 
-class Censored(Wrapper):
+class Censored(SameNumbers):
     """The distribution of a latent number Y, whose targets may be censored.
 
     A target is a pair (lower, upper) in the last dimension, or a number, which is observed. Its
@@ -260,12 +260,6 @@ class Censored(Wrapper):
         """
         return Clamped(self.base, lower, upper)
 
-    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        return self.base.sample(sample_shape, generator)
-
-    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        return self.base.rsample(sample_shape, generator)
-
     @property
     def has_enumerate_support(self) -> bool:
         return self.base.has_enumerate_support
@@ -273,31 +267,8 @@ class Censored(Wrapper):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self.base.enumerate_support(expand)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.base.mean
-
-    @property
-    def median(self) -> Tensor:
-        return self.base.median
-
-    @property
-    def mode(self) -> Tensor:
-        return self.base.mode
-
-    @property
-    def variance(self) -> Tensor:
-        return self.base.variance
-
-    @property
-    def stddev(self) -> Tensor:
-        return self.base.stddev
-
     def entropy(self) -> Tensor:
         return self.base.entropy()
-
-    def cdf(self, y: Tensor) -> Tensor:
-        return self.base.cdf(y)
 
     def log_cdf(self, y: Tensor) -> Tensor:
         return self.base.log_cdf(y)
@@ -330,9 +301,6 @@ class Censored(Wrapper):
 
     def crps(self, y: Tensor) -> Tensor:
         return self.base.crps(y)
-
-    def icdf(self, q: Tensor) -> Tensor:
-        return self.base.icdf(q)
 
     def interval(self, level: float) -> Interval | Arc:
         return self.base.interval(level)

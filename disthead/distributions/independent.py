@@ -4,13 +4,13 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import CLASSES, MOST_OUTCOMES, Distribution, Kind, Wrapper
+from disthead.distributions.base import CLASSES, MOST_OUTCOMES, Distribution, Kind, SameNumbers
 from disthead.distributions.scores import energy_score
 
 __all__ = ["Independent", "class_count", "class_probs", "each_output"]
 
 
-class Independent(Wrapper):
+class Independent(SameNumbers):
     """Several independent outputs as one event: p(y) is the product of the outputs' p(y_i).
 
     log_prob and entropy are sums over the event, of shape batch. Methods for a single number (cdf,
@@ -130,32 +130,6 @@ class Independent(Wrapper):
             )
             raise self._unanswered(question, reason)
 
-    def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        return self.base.sample(sample_shape, generator)
-
-    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        return self.base.rsample(sample_shape, generator)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.base.mean
-
-    @property
-    def median(self) -> Tensor:
-        return self.base.median
-
-    @property
-    def mode(self) -> Tensor:
-        return self.base.mode
-
-    @property
-    def variance(self) -> Tensor:
-        return self.base.variance
-
-    @property
-    def stddev(self) -> Tensor:
-        return self.base.stddev
-
     @property
     def covariance(self) -> Tensor:
         """The covariance of outputs in one dimension: a diagonal matrix of their variances."""
@@ -166,12 +140,6 @@ class Independent(Wrapper):
             )
         self._need_a_line("covariance", "variance of each one")
         return self.variance.diag_embed()
-
-    def cdf(self, y: Tensor) -> Tensor:
-        return self.base.cdf(y)
-
-    def icdf(self, q: Tensor) -> Tensor:
-        return self.base.icdf(q)
 
 
 Distribution._independent = Independent

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.base import closed_under_affine, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
@@ -35,9 +35,7 @@ class LocationScale(Continuous):
     support = constraints.real
 
     def __init__(self, loc, scale=None, *, log_scale=None):
-        loc, scale, log_scale = tensors(loc, scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, log_scale=log_scale)
 
     @abstractmethod
     def _log_density(self, z: Tensor) -> Tensor:

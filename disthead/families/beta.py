@@ -75,13 +75,11 @@ class Beta(Continuous):
         log_concentration1=None,
         log_concentration0=None,
     ):
-        a, b, log_a, log_b = tensors(
-            concentration1, concentration0, log_concentration1, log_concentration0
-        )
-        a, log_a = positive(a, log_a)
-        b, log_b = positive(b, log_b)
-        self._store(
-            concentration1=a, concentration0=b, log_concentration1=log_a, log_concentration0=log_b
+        self._set_parameters(
+            concentration1=concentration1,
+            concentration0=concentration0,
+            log_concentration1=log_concentration1,
+            log_concentration0=log_concentration0,
         )
 
     @property

@@ -54,18 +54,12 @@ class BetaBinomial(BoundedCount, Summed):
         log_concentration1=None,
         log_concentration0=None,
     ):
-        inputs = tensors(
-            concentration1, concentration0, total_count, log_concentration1, log_concentration0
-        )
-        a, b, total_count, log_a, log_b = inputs
-        a, log_a = positive(a, log_a)
-        b, log_b = positive(b, log_b)
-        self._store(
-            concentration1=a,
-            concentration0=b,
+        self._set_parameters(
+            concentration1=concentration1,
+            concentration0=concentration0,
             total_count=total_count,
-            log_concentration1=log_a,
-            log_concentration0=log_b,
+            log_concentration1=log_concentration1,
+            log_concentration0=log_concentration0,
         )
 
     @property

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import Distribution, positive, tensors
+from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.families.family import Family
@@ -39,9 +39,7 @@ class BradleyTerry(Categorical):
     parameter_dims = {"scores": 1}
 
     def __init__(self, scores, ties=None, *, log_ties=None):
-        scores, ties, log_ties = tensors(scores, ties, log_ties)
-        ties, log_ties = positive(ties, log_ties)
-        self._store(scores=scores, ties=ties, log_ties=log_ties)
+        self._set_parameters(scores=scores, ties=ties, log_ties=log_ties)
 
     @property
     def logits(self) -> Tensor:

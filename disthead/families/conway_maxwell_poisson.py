@@ -54,10 +54,7 @@ class ConwayMaxwellPoisson(Summed):
     support = constraints.nonnegative_integer
 
     def __init__(self, rate=None, nu=None, *, log_rate=None, log_nu=None):
-        rate, nu, log_rate, log_nu = tensors(rate, nu, log_rate, log_nu)
-        rate, log_rate = positive(rate, log_rate)
-        nu, log_nu = positive(nu, log_nu)
-        self._store(rate=rate, nu=nu, log_rate=log_rate, log_nu=log_nu)
+        self._set_parameters(rate=rate, nu=nu, log_rate=log_rate, log_nu=log_nu)
 
     @property
     def _log_centre(self) -> Tensor:

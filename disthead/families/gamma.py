@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, stored, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, stored, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double
@@ -52,11 +52,7 @@ class Gamma(Continuous):
     support = constraints.positive
 
     def __init__(self, concentration=None, rate=None, *, log_concentration=None, log_rate=None):
-        inputs = tensors(concentration, rate, log_concentration, log_rate)
-        concentration, rate, log_concentration, log_rate = inputs
-        concentration, log_concentration = positive(concentration, log_concentration)
-        rate, log_rate = positive(rate, log_rate)
-        self._store(
+        self._set_parameters(
             concentration=concentration,
             rate=rate,
             log_concentration=log_concentration,
@@ -233,11 +229,7 @@ class MeanGamma(Gamma):
     mean = stored()
 
     def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
-        inputs = tensors(mean, concentration, log_mean, log_concentration)
-        mean, concentration, log_mean, log_concentration = inputs
-        mean, log_mean = positive(mean, log_mean)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(
+        self._set_parameters(
             mean=mean,
             concentration=concentration,
             log_mean=log_mean,

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.l_moments import l_moments
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
@@ -57,9 +56,7 @@ class GeneralizedExtremeValue(Continuous):
     support = constraints.real
 
     def __init__(self, loc, scale=None, concentration=None, *, log_scale=None):
-        loc, scale, concentration, log_scale = tensors(loc, scale, concentration, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, concentration=concentration, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, concentration=concentration, log_scale=log_scale)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         c = self.concentration.to(self._constant(0.0).dtype)

@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -59,13 +59,7 @@ class GeneralizedGamma(Continuous):
         log_concentration=None,
         log_power=None,
     ):
-        scale, concentration, power, log_scale, log_concentration, log_power = tensors(
-            scale, concentration, power, log_scale, log_concentration, log_power
-        )
-        scale, log_scale = positive(scale, log_scale)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        power, log_power = positive(power, log_power)
-        self._store(
+        self._set_parameters(
             scale=scale,
             concentration=concentration,
             power=power,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.distributions.location_scale import Symmetric, divergence_between_kinks
 from disthead.distributions.univariate import in_double, with_min_scale
 from disthead.families.family import Family
@@ -46,10 +46,9 @@ class GeneralizedNormal(Symmetric):
     }
 
     def __init__(self, loc, scale=None, power=None, *, log_scale=None, log_power=None):
-        loc, scale, power, log_scale, log_power = tensors(loc, scale, power, log_scale, log_power)
-        scale, log_scale = positive(scale, log_scale)
-        power, log_power = positive(power, log_power)
-        self._store(loc=loc, scale=scale, power=power, log_scale=log_scale, log_power=log_power)
+        self._set_parameters(
+            loc=loc, scale=scale, power=power, log_scale=log_scale, log_power=log_power
+        )
 
     @staticmethod
     def log_prob_and_grad(

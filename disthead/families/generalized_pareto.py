@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.l_moments import l_moments
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
@@ -45,9 +44,7 @@ class GeneralizedPareto(Continuous):
     support = constraints.nonnegative
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None):
-        scale, concentration, log_scale = tensors(scale, concentration, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(scale=scale, concentration=concentration, log_scale=log_scale)
+        self._set_parameters(scale=scale, concentration=concentration, log_scale=log_scale)
 
     def support_limits(self) -> tuple[Tensor, Tensor]:
         c = self.concentration.to(self._constant(0.0).dtype)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double, ratio
 from disthead.families.family import Family
@@ -39,9 +39,7 @@ class HalfNormal(Continuous):
     support = constraints.nonnegative
 
     def __init__(self, scale=None, *, log_scale=None):
-        scale, log_scale = tensors(scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(scale=scale, log_scale=log_scale)
+        self._set_parameters(scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y.clamp(min=0), self.scale, self.log_scale)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import as_number
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.distributions.location_scale import Symmetric, divergence_between_kinks
 from disthead.distributions.univariate import in_double, with_min_scale
 from disthead.families.family import Family
@@ -51,10 +51,9 @@ class Huber(Symmetric):
     }
 
     def __init__(self, loc, scale=None, delta=None, *, log_scale=None, log_delta=None):
-        loc, scale, delta, log_scale, log_delta = tensors(loc, scale, delta, log_scale, log_delta)
-        scale, log_scale = positive(scale, log_scale)
-        delta, log_delta = positive(delta, log_delta)
-        self._store(loc=loc, scale=scale, delta=delta, log_scale=log_scale, log_delta=log_delta)
+        self._set_parameters(
+            loc=loc, scale=scale, delta=delta, log_scale=log_scale, log_delta=log_delta
+        )
 
     def _parts(self) -> tuple[Tensor, Tensor]:
         """The shares of the tails and of the core in N, times delta / 2."""

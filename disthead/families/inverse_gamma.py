@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -48,12 +48,7 @@ class InverseGamma(Continuous):
     support = constraints.positive
 
     def __init__(self, concentration=None, rate=None, *, log_concentration=None, log_rate=None):
-        concentration, rate, log_concentration, log_rate = tensors(
-            concentration, rate, log_concentration, log_rate
-        )
-        concentration, log_concentration = positive(concentration, log_concentration)
-        rate, log_rate = positive(rate, log_rate)
-        self._store(
+        self._set_parameters(
             concentration=concentration,
             rate=rate,
             log_concentration=log_concentration,

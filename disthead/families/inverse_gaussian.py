@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, stored, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, stored, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.errors import unknown_name
@@ -48,12 +48,7 @@ class InverseGaussian(Continuous):
     support = constraints.positive
 
     def __init__(self, loc=None, concentration=None, *, log_loc=None, log_concentration=None):
-        loc, concentration, log_loc, log_concentration = tensors(
-            loc, concentration, log_loc, log_concentration
-        )
-        loc, log_loc = positive(loc, log_loc)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(
+        self._set_parameters(
             loc=loc,
             concentration=concentration,
             log_loc=log_loc,
@@ -179,12 +174,7 @@ class MeanInverseGaussian(InverseGaussian):
     mean = stored()
 
     def __init__(self, mean=None, concentration=None, *, log_mean=None, log_concentration=None):
-        mean, concentration, log_mean, log_concentration = tensors(
-            mean, concentration, log_mean, log_concentration
-        )
-        mean, log_mean = positive(mean, log_mean)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(
+        self._set_parameters(
             mean=mean,
             concentration=concentration,
             log_mean=log_mean,

@@ -4,7 +4,6 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import positive, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.beta import BetaFamily
@@ -51,13 +50,11 @@ class Kumaraswamy(Continuous):
         log_concentration1=None,
         log_concentration0=None,
     ):
-        a, b, log_a, log_b = tensors(
-            concentration1, concentration0, log_concentration1, log_concentration0
-        )
-        a, log_a = positive(a, log_a)
-        b, log_b = positive(b, log_b)
-        self._store(
-            concentration1=a, concentration0=b, log_concentration1=log_a, log_concentration0=log_b
+        self._set_parameters(
+            concentration1=concentration1,
+            concentration0=concentration0,
+            log_concentration1=log_concentration1,
+            log_concentration0=log_concentration0,
         )
 
     def _logs(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -42,12 +42,7 @@ class LogLogistic(Continuous):
     support = constraints.positive
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None, log_concentration=None):
-        scale, concentration, log_scale, log_concentration = tensors(
-            scale, concentration, log_scale, log_concentration
-        )
-        scale, log_scale = positive(scale, log_scale)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(
+        self._set_parameters(
             scale=scale,
             concentration=concentration,
             log_scale=log_scale,

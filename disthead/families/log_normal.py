@@ -7,7 +7,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, stored, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, stored, with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.standard import Standard
@@ -50,9 +50,7 @@ class LogNormal(Continuous):
     support = constraints.positive
 
     def __init__(self, loc, scale=None, *, log_scale=None):
-        loc, scale, log_scale = tensors(loc, scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
         """(log(y) - loc) / scale, and -inf where y is not positive."""
@@ -234,10 +232,7 @@ class MeanLogNormal(LogNormal):
     mean = stored()
 
     def __init__(self, mean=None, scale=None, *, log_mean=None, log_scale=None):
-        mean, scale, log_mean, log_scale = tensors(mean, scale, log_mean, log_scale)
-        mean, log_mean = positive(mean, log_mean)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(mean=mean, scale=scale, log_mean=log_mean, log_scale=log_scale)
+        self._set_parameters(mean=mean, scale=scale, log_mean=log_mean, log_scale=log_scale)
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, mean: Positive, scale: Positive) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
-from disthead.distributions.base import closed_under_affine, positive, tensors, with_fused_loss
+from disthead.distributions.base import closed_under_affine, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.univariate import in_double, ratio, sample_std
@@ -40,9 +40,7 @@ class Logistic(Continuous):
     support = constraints.real
 
     def __init__(self, loc, scale=None, *, log_scale=None):
-        loc, scale, log_scale = tensors(loc, scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)

@@ -4,7 +4,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors, with_fused_loss
+from disthead.distributions.base import HALF_LOG_TWO_PI, with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.beta import BetaFamily
@@ -42,9 +42,7 @@ class LogitNormal(Continuous):
     support = constraints.unit_interval
 
     def __init__(self, loc, scale=None, *, log_scale=None):
-        loc, scale, log_scale = tensors(loc, scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, log_scale=log_scale)
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:

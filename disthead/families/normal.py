@@ -7,8 +7,6 @@ from torch.distributions import constraints, register_kl
 from disthead.distributions.base import (
     HALF_LOG_TWO_PI,
     closed_under_affine,
-    positive,
-    tensors,
     with_fused_loss,
 )
 from disthead.distributions.closed_forms import closed_form, quantile
@@ -47,9 +45,7 @@ class Normal(Continuous):
     curves = NormalCurves
 
     def __init__(self, loc, scale=None, *, log_scale=None):
-        loc, scale, log_scale = tensors(loc, scale, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)

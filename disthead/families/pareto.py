@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_number
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
@@ -38,10 +38,7 @@ class Pareto(Continuous):
     arg_constraints = {"scale": constraints.positive, "alpha": constraints.positive}
 
     def __init__(self, scale=None, alpha=None, *, log_scale=None, log_alpha=None):
-        scale, alpha, log_scale, log_alpha = tensors(scale, alpha, log_scale, log_alpha)
-        scale, log_scale = positive(scale, log_scale)
-        alpha, log_alpha = positive(alpha, log_alpha)
-        self._store(scale=scale, alpha=alpha, log_scale=log_scale, log_alpha=log_alpha)
+        self._set_parameters(scale=scale, alpha=alpha, log_scale=log_scale, log_alpha=log_alpha)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:

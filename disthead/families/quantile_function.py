@@ -9,7 +9,6 @@ from torch.distributions import constraints, register_kl
 from torch.nn.functional import logsigmoid, softplus
 
 from disthead.arrays import as_integer
-from disthead.distributions.base import positive, tensors
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.highest_density import shortest_on_grid
 from disthead.distributions.univariate import in_double, ratio, sample_std
@@ -74,12 +73,7 @@ class QuantileFunction(Continuous):
         log_scale=None,
         log_slope=None,
     ):
-        loc, scale, width_logits, height_logits, slope, log_scale, log_slope = tensors(
-            loc, scale, width_logits, height_logits, slope, log_scale, log_slope
-        )
-        scale, log_scale = positive(scale, log_scale)
-        slope, log_slope = positive(slope, log_slope)
-        self._store(
+        self._set_parameters(
             loc=loc,
             scale=scale,
             width_logits=width_logits,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.distributions.location_scale import LocationScale
 from disthead.distributions.univariate import in_double, product, sample_std
 from disthead.families.family import Family
@@ -62,12 +62,7 @@ class SinhArcsinh(LocationScale):
         log_scale=None,
         log_tailweight=None,
     ):
-        loc, scale, skewness, tailweight, log_scale, log_tailweight = tensors(
-            loc, scale, skewness, tailweight, log_scale, log_tailweight
-        )
-        scale, log_scale = positive(scale, log_scale)
-        tailweight, log_tailweight = positive(tailweight, log_tailweight)
-        self._store(
+        self._set_parameters(
             loc=loc,
             scale=scale,
             skewness=skewness,

@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints
 
-from disthead.distributions.base import HALF_LOG_TWO_PI, positive, tensors
+from disthead.distributions.base import HALF_LOG_TWO_PI
 from disthead.distributions.skewed import Skewed, moment_estimate, skew_normal_sample
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -49,9 +49,7 @@ class SkewNormal(Skewed):
     }
 
     def __init__(self, loc, scale=None, slant=None, *, log_scale=None):
-        loc, scale, slant, log_scale = tensors(loc, scale, slant, log_scale)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(loc=loc, scale=scale, slant=slant, log_scale=log_scale)
+        self._set_parameters(loc=loc, scale=scale, slant=slant, log_scale=log_scale)
 
     def _log_density(self, z: Tensor) -> Tensor:
         symmetric = -0.5 * z.square() - HALF_LOG_TWO_PI

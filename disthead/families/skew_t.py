@@ -7,7 +7,6 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.arrays import as_number
-from disthead.distributions.base import positive, tensors
 from disthead.distributions.skewed import Skewed, moment_estimate, skew_normal_sample
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -59,10 +58,9 @@ class SkewT(Skewed):
     }
 
     def __init__(self, loc, scale=None, slant=None, df=None, *, log_scale=None, log_df=None):
-        loc, scale, slant, df, log_scale, log_df = tensors(loc, scale, slant, df, log_scale, log_df)
-        scale, log_scale = positive(scale, log_scale)
-        df, log_df = positive(df, log_df)
-        self._store(loc=loc, scale=scale, slant=slant, df=df, log_scale=log_scale, log_df=log_df)
+        self._set_parameters(
+            loc=loc, scale=scale, slant=slant, df=df, log_scale=log_scale, log_df=log_df
+        )
 
     def _tilt(self, z: Tensor) -> Tensor:
         return self.slant * torch.sqrt(self.df + 1) * z / torch.hypot(self.df.sqrt(), z)

@@ -9,8 +9,6 @@ from torch.distributions import constraints
 from disthead.distributions.base import (
     HALF_LOG_TWO_PI,
     closed_under_affine,
-    positive,
-    tensors,
     with_fused_loss,
 )
 from disthead.distributions.component_curves import StudentTCurves
@@ -63,10 +61,7 @@ class StudentT(Continuous):
     curves = StudentTCurves
 
     def __init__(self, df, loc, scale=None, *, log_df=None, log_scale=None):
-        df, loc, scale, log_df, log_scale = tensors(df, loc, scale, log_df, log_scale)
-        df, log_df = positive(df, log_df)
-        scale, log_scale = positive(scale, log_scale)
-        self._store(df=df, loc=loc, scale=scale, log_df=log_df, log_scale=log_scale)
+        self._set_parameters(df=df, loc=loc, scale=scale, log_df=log_df, log_scale=log_scale)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)

@@ -6,7 +6,7 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.circular import Circular, Directions, check_directions
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
@@ -52,9 +52,9 @@ class VonMises(Circular):
     arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
 
     def __init__(self, loc, concentration=None, *, log_concentration=None):
-        loc, concentration, log_concentration = tensors(loc, concentration, log_concentration)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(loc=loc, concentration=concentration, log_concentration=log_concentration)
+        self._set_parameters(
+            loc=loc, concentration=concentration, log_concentration=log_concentration
+        )
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Direction, concentration: Positive) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints, register_kl
 
-from disthead.distributions.base import positive, tensors, with_fused_loss
+from disthead.distributions.base import with_fused_loss
 from disthead.distributions.closed_forms import closed_form, quantile
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.standard import Standard
@@ -48,11 +48,7 @@ class Weibull(Continuous):
     support = constraints.positive
 
     def __init__(self, scale=None, concentration=None, *, log_scale=None, log_concentration=None):
-        inputs = tensors(scale, concentration, log_scale, log_concentration)
-        scale, concentration, log_scale, log_concentration = inputs
-        scale, log_scale = positive(scale, log_scale)
-        concentration, log_concentration = positive(concentration, log_concentration)
-        self._store(
+        self._set_parameters(
             scale=scale,
             concentration=concentration,
             log_scale=log_scale,
