@@ -17,7 +17,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_mapping, as_tensor, check_kind
 from disthead.distributions.base import Distribution, Kind, tensors
 from disthead.distributions.supports import AnyComponent
-from disthead.errors import TargetError, locate, pick, unknown_name, warn
+from disthead.errors import TargetError, locate, nearest, pick, unknown_name, warn
 from disthead.likelihood import Formula, LinkedParameters, prepare
 from disthead.links import Link, get_link
 from disthead.special.eager import are_concrete
@@ -695,10 +695,11 @@ def _find(name: str) -> type[Family]:
         _import_installed()
     table = _table()
     if isinstance(name, str) and name not in table:
-        error = unknown_name("family", name, table)
         raise ValueError(
-            f"{error} A family of your own is known by its name once its module is imported, and "
-            "always by its path, such as my_package.my_module.MyFamily."
+            f"unknown family {name!r}{nearest(name, table)} `disthead families` and "
+            "disthead.families() list all names. A family of your own is known by its name once "
+            "its module is imported, and always by its path, such as "
+            "my_package.my_module.MyFamily."
         )
     return pick("family", name, table)
 
