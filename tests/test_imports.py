@@ -23,6 +23,7 @@ LAYERS = [
     ("head",),
     ("losses", "parallel"),
     ("objectives", "testing"),
+    ("atlas",),
     (
         "decision",
         "divergences",

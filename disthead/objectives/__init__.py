@@ -12,8 +12,8 @@ find them.
 >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
 >>> dh.objectives.crps(dist, torch.zeros(2))
 tensor([0.2337, 0.2337])
->>> dh.objectives.names()
-['nll', 'crps']
+>>> "crps" in dh.objectives.names()
+True
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from disthead.errors import pick
+from disthead.errors import nearest, pick
 from disthead.families.ensembles import ensemble
 from disthead.families.family import Family
 
@@ -37,12 +37,22 @@ _OBJECTIVES: dict[str, Any] = {
     name: getattr(file, name) for file in _FILES for name in file.__all__
 }
 
+# What is proposed to a family in place of an objective that cannot train it.
+_PROPER = [
+    name
+    for file in _FILES
+    if file.__name__.rpartition(".")[2] in ("likelihood", "scores")
+    for name in file.__all__
+    if not isinstance(_OBJECTIVES[name], type)
+]
+
 
 def __getattr__(name: str) -> Any:
     if name in _OBJECTIVES:
         return _OBJECTIVES[name]
-    known = ", ".join(_OBJECTIVES)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; objectives: {known}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}{nearest(name, _OBJECTIVES)}"
+    )
 
 
 def names() -> list[str]:
@@ -66,7 +76,8 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
     'crps'
     >>> get_objective("crsp")
     Traceback (most recent call last):
-    ValueError: unknown objective 'crsp'; did you mean 'crps'? Known: nll, crps.
+    ValueError: unknown objective 'crsp'; did you mean 'crps'? `disthead losses` and \
+disthead.objectives.names() list all names.
     """
     if isinstance(objective, Mapping):
         if "name" not in objective:
@@ -76,11 +87,16 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: An
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
-        objective = pick("objective", objective, _OBJECTIVES)
+        if objective not in _OBJECTIVES:
+            raise ValueError(
+                f"unknown objective {objective!r}{nearest(objective, _OBJECTIVES)} "
+                "`disthead losses` and disthead.objectives.names() list all names."
+            )
+        objective = _OBJECTIVES[objective]
     if not callable(objective):
         raise ValueError(
-            f"objective must be a name ({', '.join(_OBJECTIVES)}), a mapping with a name and "
-            f"options, or a function of (dist, y), got {objective!r}."
+            'objective must be a name, such as "crps" (`disthead losses` lists them), a mapping '
+            f"with a name and options, or a function of (dist, y), got {objective!r}."
         )
     if isinstance(objective, type) and dataclasses.is_dataclass(objective):
         known = {field.name: field for field in dataclasses.fields(objective)}
@@ -142,11 +158,14 @@ it scores one number, and item indices have no distance; use log_prob(y). Try 'n
     reason = _why_not(objective, family, event_shape, members)
     if reason is None:
         return
-    others = [other for other in _OBJECTIVES.values() if not isinstance(other, type)]
-    suited = [other for other in others if _why_not(other, family, event_shape, members) is None]
+    suited = [
+        other
+        for other in _PROPER
+        if _why_not(_OBJECTIVES[other], family, event_shape, members) is None
+    ]
     raise ValueError(
         f"objective {name_of(objective)!r} cannot train the family {family.name}: "
-        f"{reason.rstrip('.')}. Try {' or '.join(repr(name_of(other)) for other in suited)}."
+        f"{reason.rstrip('.')}. Try {' or '.join(map(repr, suited))}."
     )
 
 

@@ -1,0 +1,52 @@
+"""One entry of the atlas."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["likelihood", "changed likelihood", "proper score", "divergence", "not a likelihood"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A loss in words: whole sentences in plain text, formulas as in Python's or torch's docs.
+
+    Args:
+        name: of the objective in `disthead.objectives`, or of the divergence.
+        kind: "likelihood" under a classical name, "changed likelihood", "proper score",
+            "divergence" between two predicted distributions, or "not a likelihood".
+        synonyms: other names of the field for the same, by which people look for it.
+        assumption: what it assumes about the noise, or about the data.
+        formula: of one row.
+        family: the family whose likelihood it is, with the parameters that are held fixed.
+        estimated: what a model trained by it predicts, such as the mean, a quantile or a margin.
+        gradient: the shape of the gradient over the residual or the margin, in words.
+        robustness: what outliers or wrong labels do.
+        calibration: what happens to calibration, and whether there is any.
+        breaks: when it breaks.
+        remedy: what to try then; names that exist.
+        pytorch: the call of PyTorch that computes the same, if there is one.
+        source: the paper and its year.
+        axis: what the picture is drawn over: the "residual" y - mean of a number, the "margin" of
+            two classes (the logit of the right one), or "" for none.
+    """
+
+    name: str
+    kind: Kind
+    synonyms: tuple[str, ...] = ()
+    assumption: str
+    formula: str
+    family: str = ""
+    estimated: str
+    gradient: str
+    robustness: str
+    calibration: str
+    breaks: str
+    remedy: str
+    pytorch: str = ""
+    source: str = ""
+    axis: Literal["residual", "margin", ""] = ""
+
+    @property
+    def place(self) -> int:
+        """The place of its kind in tables."""
+        return get_args(Kind).index(self.kind)
