@@ -60,7 +60,7 @@ def _half_turn(function, r, lower, upper):
 
 def _reach(r):
     """The angle up to which erfc(r sin(s) / sqrt(2)) counts, at most a quarter turn."""
-    return torch.asin((_NEGLIGIBLE / r.clamp(min=_NEGLIGIBLE)).clamp(max=1.0))
+    return torch.asin(_NEGLIGIBLE / r.detach().clamp(min=_NEGLIGIBLE))
 
 
 def projected_normal_complement(r):
@@ -83,7 +83,7 @@ def projected_normal_crps(r, angle):
     zero = torch.zeros_like(reach)
 
     def distance(to):
-        """The integral of the erf from 0 to an angle of at most a quarter turn."""
+        """The integral of the erf from 0 to an angle of at most a quarter turn; nothing changes with it."""
         near = torch.minimum(to, reach)
         return _half_turn(erf, r, torch.zeros_like(near), near) + (to - near)
 
