@@ -84,11 +84,13 @@ class ProjectedNormal(Circular):
         return self.rsample(sample_shape, generator)
 
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        exact = self._in_double().concentration
-        shape = (*self._extended_shape(sample_shape), 2)
-        noise = torch.randn(shape, generator=generator, dtype=exact.dtype, device=exact.device)
-        x, y = (exact + noise).unbind(-1)
-        return torch.atan2(y, x).to(self.dtype)
+        exact = self._in_double()
+        shape = (2, *self._extended_shape(sample_shape))
+        along, across = torch.randn(
+            shape, generator=generator, dtype=exact.dtype, device=self.device
+        )
+        angle = torch.atan2(across, exact._length + along)  # from the mean direction
+        return self._inside(exact.loc + angle).to(self.dtype)
 
     @property
     @in_double

@@ -83,7 +83,7 @@ def projected_normal_crps(r, angle):
     zero = torch.zeros_like(reach)
 
     def distance(to):
-        """The integral of the erf from 0 to an angle of at most a quarter turn; nothing changes with it."""
+        """The integral of the erf from 0 to an angle of at most a quarter turn."""
         near = torch.minimum(to, reach)
         return _half_turn(erf, r, torch.zeros_like(near), near) + (to - near)
 
