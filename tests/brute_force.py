@@ -14,6 +14,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead import Distribution
+from disthead.distributions.circular import wrapped
+from disthead.distributions.independent import Independent
+from disthead.families.circular_mixture import CircularMixture
+from disthead.families.projected_normal import ProjectedNormal
 from tests.cases import Case
 
 ANGLES = 4096
@@ -147,3 +151,16 @@ def crps_on_the_line(case: Case, y: Tensor, panel_count: int = 80) -> Tensor:
 
 def _squared_distance(dist: Distribution, y: Tensor, t: Tensor, weights: Tensor) -> Tensor:
     return (weights * (dist.cdf(t) - (t >= y.unsqueeze(-1)).double()).square()).sum(-1)
+
+
+def turned(dist: Distribution, angle: float) -> Distribution:
+    """A distribution of directions turned by an angle."""
+    if isinstance(dist, Independent):
+        return turned(dist.base, angle).to_event(dist.count)
+    if isinstance(dist, CircularMixture):
+        return CircularMixture(dist.logits, turned(dist.components, angle))
+    if isinstance(dist, ProjectedNormal):
+        x, y = dist.concentration.unbind(-1)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        return ProjectedNormal(torch.stack([x * cosine - y * sine, x * sine + y * cosine], -1))
+    return type(dist)(wrapped(dist.loc + angle), dist.concentration)

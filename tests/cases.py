@@ -110,6 +110,8 @@ from tests.truth import (
     poisson_crps,
     poisson_log_prob,
     positive,
+    projected_normal_cdf,
+    projected_normal_log_prob,
     proportions,
     sigmoid,
     sinh_arcsinh_log_prob,
@@ -1224,6 +1226,24 @@ CIRCULAR = [
             limits=(-3.1415926, 3.1415926),
             circular=True,
             rounded=0,
+        ),
+    ),
+    Case(
+        "projected_normal",
+        "projected_normal",
+        [0.8, -1.5],
+        kind="direction",
+        links="concentration identity",
+        truth=Truth(
+            (identity, identity),
+            ((-30.0, 0.3), (0.2, 1e-10)),
+            lambda first, second: [
+                mp.atan2(second, first) + step for step in (0, -1e-3, 0.5, 2, -3)
+            ],
+            log_prob=projected_normal_log_prob,
+            cdf=projected_normal_cdf,
+            limits=(-3.1415926, 3.1415926),
+            circular=True,
         ),
     ),
 ]

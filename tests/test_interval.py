@@ -14,6 +14,7 @@ from disthead.calibration import (
     ScaleCalibration,
 )
 from disthead.families import Arc, Independent, Interval, Normal, VonMises, ensemble
+from tests.brute_force import turned
 from tests.cases import AFFINE, ALL_COUNTS, CIRCULAR, CONTINUOUS, MIXTURES, VECTORS, rows
 
 
@@ -49,8 +50,7 @@ def test_intervals_of_counts_contain_their_ends(case):
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9, 0.999])
 def test_an_arc_contains_the_directions_that_its_level_says_also_across_the_seam(case, level):
     for shift in (0.0, 1.0, 2.0, 3.0):
-        base = case.dist()
-        dist = VonMises(base.loc + shift, base.concentration)
+        dist = turned(case.dist(), shift)
         angle = torch.linspace(-math.pi, math.pi, 2001, dtype=torch.float64)[1:]
         for arc in (dist.interval(level), dist.highest_density(level)):
             assert isinstance(arc, Arc)

@@ -532,6 +532,29 @@ def wrapped_cauchy_crps(loc, logit, y):
     return distance(c, y - loc) - distance(c * c, mp.mpf(0)) / 2
 
 
+def projected_normal_log_prob(first, second, y):
+    along, squared = first * mp.cos(y) + second * mp.sin(y), first**2 + second**2
+    density = mp.exp(-(along**2) / 2) / mp.sqrt(2 * mp.pi)
+    ratio = mp.erfc(-along / mp.sqrt(2)) / 2 / density
+    return mp.log1p(along * ratio) - squared / 2 - mp.log(2 * mp.pi)
+
+
+def projected_normal_cdf(first, second, y):
+    """By the definition: the normal vectors between the start and y, in polar coordinates."""
+    loc, length = mp.atan2(second, first), mp.hypot(first, second)
+    angle = y - loc
+    angle -= 2 * mp.pi * mp.ceil(angle / (2 * mp.pi) - mp.mpf(1) / 2)
+
+    def density(t):
+        return mp.exp(projected_normal_log_prob(length, 0, t))
+
+    # the narrow peak around 0 has edges of its own, and so does its foot at half a turn
+    edges = [-mp.pi, -mp.pi / 2, -8 / (8 + length), -2 / (2 + length), 0]
+    points = [edge for edge in edges if edge < -abs(angle)]
+    tail = mp.quad(density, [*points, -abs(angle)])
+    return tail if angle <= 0 else 1 - tail
+
+
 def poisson_log_prob(rate, y):
     return y * mp.log(rate) - rate - mp.loggamma(y + 1)
 

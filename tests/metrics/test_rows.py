@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 import disthead as dh
 from disthead import metrics as m
 from disthead.distributions.circular import wrapped
-from disthead.distributions.independent import Independent
 from disthead.errors import TargetError
-from disthead.families.circular_mixture import CircularMixture
 from disthead.families.ensembles import RankingEnsemble
 from disthead.families.plackett_luce import PlackettLuce
 from disthead.families.von_mises import VonMises
+from tests.brute_force import turned
 from tests.cases import BEYOND_THE_SAMPLE, EVERYTHING, NAMED, Case, rows
 from tests.metrics.tester import answers, flat
 
@@ -484,15 +483,6 @@ def test_missing_parameters_are_named_by_their_row_among_all_rows():
 
 
 # Directions
-
-
-def turned(dist, angle: float):
-    """The distribution turned by an angle."""
-    if isinstance(dist, Independent):
-        return turned(dist.base, angle).to_event(dist.count)
-    if isinstance(dist, CircularMixture):
-        return CircularMixture(dist.logits, turned(dist.components, angle))
-    return type(dist)(wrapped(dist.loc + angle), dist.concentration)
 
 
 DIRECTIONS = [case for case in EVERYTHING if case.kind == "direction"]
