@@ -11,10 +11,10 @@ from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.special.eager import are_concrete, is_tracing
-from disthead.targets import check_target_shape
+from disthead.targets import check_target_shape, observed_numbers
 from disthead.weights import as_weight
 
-__all__ = ["as_targets", "cross_entropy", "loss", "nll", "reduce"]
+__all__ = ["as_numbers", "as_targets", "cross_entropy", "loss", "nll", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
 Objective = Callable[[Any, Tensor], Tensor]  # (dist, y) -> one number per row
@@ -209,6 +209,22 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
     if y.shape != dist.batch_shape + dist.event_shape:
         check_target_shape(dist, y, soft_labels=True)
     return y
+
+
+def as_numbers(dist: Distribution, y: Any, objective: str) -> Tensor:
+    """Targets as a tensor of the distribution's shape, for an objective that needs observed ones.
+
+    Args:
+        dist: a distribution with batch_shape and event_shape.
+        y: targets of shape batch_shape + event_shape, or observed pairs of a censored distribution.
+        objective: its name, for the message.
+
+    Raises:
+        NotImplementedError: where a pair is censored.
+        TargetError, ValueError: as `as_targets`.
+    """
+    y = as_targets(dist, y)
+    return observed_numbers(dist, y, f"the objective {objective!r}", "Train by 'nll'.")
 
 
 def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ LAYERS = [
     ("optimise", "standardisation"),
     ("head",),
     ("losses", "parallel"),
-    ("objectives", "testing"),
     ("atlas",),
+    ("objectives", "testing"),
     (
         "decision",
         "divergences",

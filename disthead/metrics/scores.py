@@ -4,20 +4,21 @@ Each `score` returns the score of each row, shape (N,), or (N, *event_shape) whe
 each; `Score` has what they share.
 """
 
-import math
-import zlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from disthead.distributions.base import CLASSES, Distribution, quantiles
+from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
+from disthead.distributions.outputs import Point, error_of, interval_width, marginals_of
 from disthead.distributions.univariate import check_level
 from disthead.metrics.checks import chunks
 from disthead.metrics.mean import Score
 from disthead.metrics.state import over_processes
+from disthead.objectives.quantiles import interval_scores, pinball_losses
+from disthead.objectives.scores import energy_score
 
 __all__ = [
     "CRPS",
@@ -34,9 +35,6 @@ __all__ = [
     "Sharpness",
     "TopKHitRate",
 ]
-
-Point = Literal["mean", "median", "mode"]
-_UNORDERED = ("classes", "ranking")  # kinds whose numbers are classes or items, without distances
 
 
 class NegativeLogLikelihood(Score):
@@ -73,7 +71,7 @@ class CRPS(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        return _outputs(dist).crps(y)
+        return marginals_of(dist).crps(y)
 
 
 class EnergyScore(Score):
@@ -96,17 +94,10 @@ class EnergyScore(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        if not dist.event_shape:
-            return dist.crps(y)
-        scores = []
-        for part, target in chunks(dist, y, self.samples):
-            # One seed for all batches would repeat the same error, which would not average out.
-            seed = zlib.crc32(
-                target.detach().cpu().contiguous().numpy().tobytes(), self.seed % 2**32
-            )
-            scores.append(
-                part.energy_score(target, self.samples, torch.Generator().manual_seed(seed))
-            )
+        scores = [
+            energy_score(part, target, self.samples, self.seed)
+            for part, target in chunks(dist, y, self.samples)
+        ]
         return torch.cat(scores) if len(scores) > 1 else scores[0]
 
 
@@ -140,7 +131,7 @@ class RankedProbabilityScore(Score):
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
         if each_output(dist).kind != "classes":
-            return _outputs(dist).crps(y)
+            return marginals_of(dist).crps(y)
         reached = dist.probs.cumsum(-1)[..., :-1]
         happened = y.unsqueeze(-1) <= torch.arange(reached.shape[-1], device=y.device)
         return (reached - happened.to(reached.dtype)).square().sum(-1)
@@ -174,17 +165,8 @@ class PinballLoss(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        outputs, losses = _outputs(dist), []
-        median = outputs.median if outputs.kind == "direction" else None
-        y = y if median is None else _turn(y - median)
-        values = quantiles(outputs, torch.tensor(self.levels, dtype=torch.float64))
-        for level, quantile in zip(self.levels, values, strict=True):
-            # on the side of the median that belongs to the level, also near the point opposite
-            if median is not None:
-                quantile = _turn(quantile - median).abs() * (1 if level > 0.5 else -1)
-            miss = y - quantile
-            losses.append(torch.maximum(level * miss, (level - 1) * miss))
-        return torch.stack(losses, -1) if self.each else losses[0]
+        losses = pinball_losses(dist, y, self.levels)
+        return losses if self.each else losses[..., 0]
 
 
 class IntervalScore(Score):
@@ -204,14 +186,7 @@ class IntervalScore(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        outputs = _outputs(dist)
-        if outputs.kind == "direction":
-            width = _width(outputs, self.level)
-            outside = (_turn(y - outputs.median).abs() - width / 2).clamp(min=0)
-        else:
-            lower, upper = outputs.interval(self.level)
-            width, outside = upper - lower, (lower - y).clamp(min=0) + (y - upper).clamp(min=0)
-        return width + 2 / (1 - self.level) * outside
+        return interval_scores(dist, y, self.level)
 
 
 class Sharpness(Score):
@@ -247,10 +222,10 @@ class Sharpness(Score):
 
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
-        width = _width(_outputs(dist), self.level)
+        width = interval_width(marginals_of(dist), self.level)
         if self.relative_to is None:
             return width
-        return width / _width(_outputs(self.relative_to), self.level).to(width.device)
+        return width / interval_width(marginals_of(self.relative_to), self.level).to(width.device)
 
 
 class MeanAbsoluteError(Score):
@@ -342,7 +317,7 @@ class TopKHitRate(Score):
     def score(self, dist: Distribution, y: Tensor) -> Tensor:
         """The score of each row; see `Score.score`."""
         kind = each_output(dist).kind
-        if kind not in (*_UNORDERED, "ordinal"):
+        if kind not in ("classes", "ordinal", "ranking"):
             raise NotImplementedError(f"{type(dist).__name__} has no items or classes to rank.")
         likely, target = (_first_places(dist), y[..., 0]) if kind == "ranking" else (dist.logits, y)
         predicted = likely.topk(min(self.k, likely.shape[-1]), -1).indices
@@ -380,24 +355,6 @@ class KendallTau(Score):
         return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
 
 
-def _outputs(dist: Distribution) -> Distribution:
-    """The distribution of each single number."""
-    return dist.marginals if dist.event_shape else dist
-
-
-def _turn(angle: Tensor) -> Tensor:
-    """The same direction in [-pi, pi)."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
-
-
-def _width(outputs: Distribution, level: float) -> Tensor:
-    """The width of the central interval; of directions, the length of the arc."""
-    lower, upper = outputs.interval(level)
-    if outputs.kind != "direction":
-        return upper - lower
-    middle = outputs.median  # both halves are below a turn, so that no rounding adds one
-    return _turn(middle - lower).abs() + _turn(upper - middle).abs()
-
 
 def _first_places(dist: Distribution) -> Tensor:
     """The probability of each item to be the best, on some increasing scale."""
@@ -407,24 +364,8 @@ def _first_places(dist: Distribution) -> Tensor:
         return dist.top1
 
 
-def error_of(dist: Distribution, y: Tensor, point: Point) -> Tensor:
-    """The error y - point, batch_shape + event_shape; of directions, the angle between them.
-
-    Raises:
-        NotImplementedError: for classes and rankings, which have no distances. Ordered classes have
-            no mean, but a median and a mode, from which the error is a number of classes.
-    """
-    kind = each_output(dist).kind
-    if kind in _UNORDERED:
-        raise NotImplementedError(
-            f"{type(dist).__name__} is of items or classes, between which there is no distance. "
-            "Accuracy counts hits, NegativeLogLikelihood scores probabilities."
-        )
-    error = y - getattr(dist, point)
-    return _turn(error) if kind == "direction" else error
-
 
 def _checked(point: Point) -> Point:
-    if point not in ("mean", "median", "mode"):
+    if point not in get_args(Point):
         raise ValueError(f"point must be 'mean', 'median' or 'mode', got {point!r}.")
     return point

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.independent import each_output
+from disthead.distributions.outputs import error_of
 from disthead.metrics.checks import Rows
 from disthead.metrics.state import OfRows, keep_apart, over_processes
 
@@ -116,8 +117,6 @@ class SpreadSkill(OfRows):
 
 def _squares(rows: Rows) -> tuple[Tensor, Tensor]:
     """The squared error of the mean and its expectation, in double precision."""
-    from disthead.metrics.scores import error_of
-
     error = error_of(rows.dist, rows.y, "mean").detach().double()
     if each_output(rows.dist).kind == "direction":
         return (2 * (error / 2).sin()).square(), 2 * rows.dist.variance.detach().double()
