@@ -14,6 +14,7 @@ from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.ordered_categorical import OrderedCategorical
 from disthead.losses import as_targets
+from disthead.special.eager import are_concrete
 from disthead.special.probabilities import expected
 
 __all__: list[str] = []  # no objective of its own
@@ -34,12 +35,13 @@ class ClassLoss:
         y = as_targets(dist, y)
         output = self._output(dist)
         weights = self._weights(output)
-        if output.kind != "binary" and y.shape == output.batch_shape:
-            values = self._of(output.log_prob(y))
+        if are_labels(output, y):
+            values = self._of(output.log_prob(y), y)
             if weights is not None:
-                values = values * weights[as_index(y, len(weights))]
+                values = values * at_label(weights, y, output)
         else:
-            losses = self._of_each_class(class_log_probs(output))
+            log_probs = class_log_probs(output)
+            losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=y.device))
             values = expected_over_labels(
                 output, y, losses if weights is None else losses * weights
             )
@@ -72,7 +74,7 @@ class ClassLoss:
             )
         with torch.inference_mode(False), torch.enable_grad():
             log_probs = class_log_probs(output._in_double()).detach().clone().requires_grad_()
-            losses = self._of_each_class(log_probs)
+            losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device))
             (slope,) = torch.autograd.grad(losses.sum(), log_probs)  # phi'(v) v, which is negative
         slope = -slope if weights is None else -slope * weights
         # a slope of 0 stands for a probability that rounds to 1
@@ -83,13 +85,9 @@ class ClassLoss:
     def _output(self, dist: Distribution) -> Distribution:
         return class_output(dist, type(self).__name__, self._kinds, self._remedy)
 
-    def _of(self, log_prob: Tensor) -> Tensor:
-        """The loss where the label has this log-probability, elementwise."""
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
+        """The loss of the labels y with these log-probabilities, elementwise."""
         raise NotImplementedError
-
-    def _of_each_class(self, log_probs: Tensor) -> Tensor:
-        """The loss for each class as the label, (..., K), from all log-probabilities."""
-        return self._of(log_probs)
 
     def _weights(self, output: Distribution) -> Tensor | None:
         """The weight of each class, shape (K,); None weighs all alike."""
@@ -133,6 +131,26 @@ def class_log_probs(output: Any) -> Tensor:
         return torch.stack([output.log_prob(zero), output.log_prob(zero + 1)], -1)
     log_probs: Tensor = output.logits.log_softmax(-1)
     return log_probs
+
+
+def are_labels(output: Distribution, y: Tensor) -> bool:
+    """Whether targets are known to be labels, not probabilities of them.
+
+    Numbers between two outcomes are looked for only where the numbers can be read.
+    """
+    if y.shape != output.batch_shape:
+        return False
+    if output.kind != "binary" or not y.is_floating_point():
+        return True
+    return are_concrete(y) and not bool((y * (1 - y)).any())
+
+
+def at_label(values: Tensor, y: Tensor, output: Distribution) -> Tensor:
+    """The value of the label, from one for each class, shape (K,)."""
+    if output.kind == "binary":  # quicker than by an index
+        first, second = values.unbind()
+        return first + (second - first) * y
+    return values[as_index(y, len(values))]
 
 
 def expected_over_labels(output: Distribution, y: Tensor, losses: Tensor) -> Tensor:
@@ -217,5 +235,7 @@ def power(base: Tensor, exponent: float) -> Tensor:
     """The power base ** exponent for 0 <= base <= 1 and exponent >= 0, with a finite slope at 0."""
     if exponent == 0:
         return torch.ones_like(base)
+    if exponent >= 1:
+        return base**exponent
     vanishes = base < torch.finfo(base.dtype).tiny
     return torch.where(vanishes, 0.0, torch.where(vanishes, 1.0, base).pow(exponent))

@@ -68,7 +68,7 @@ class focal(ClassLoss):
         else:
             object.__setattr__(self, "alpha", class_weights(alpha, "alpha of focal", expected))
 
-    def _of(self, log_prob: Tensor) -> Tensor:
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         if self.gamma == 0:
             return -log_prob
         return -power(-torch.expm1(log_prob), self.gamma) * log_prob
@@ -133,14 +133,13 @@ class asymmetric(ClassLoss):
         expected = "a probability from 0 to below 1, such as 0.05"
         check_number(self, "margin", expected, lambda margin: 0 <= margin < 1)
 
-    def _of_each_class(self, log_probs: Tensor) -> Tensor:
-        log_absent, log_present = log_probs.unbind(-1)
-        absent = log_absent.exp()
-        present = -power(absent, self.gamma_positive) * log_present
-        surplus = (log_present.exp() - self.margin).clamp(min=0)
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
+        other = -torch.expm1(log_prob)  # the probability of the other outcome
+        present = -power(other, self.gamma_positive) * log_prob
         # 1 - p_m; without a margin the logarithm is exact also where it is far below zero
-        log_rest = (absent + self.margin).clamp(max=1).log() if self.margin else log_absent
-        return torch.stack([-power(surplus, self.gamma_negative) * log_rest, present], -1)
+        log_rest = (log_prob.exp() + self.margin).clamp(max=1).log() if self.margin else log_prob
+        absent = -power((other - self.margin).clamp(min=0), self.gamma_negative) * log_rest
+        return torch.where(y == 1, present, absent)
 
 
 def class_weights(values: Sequence[float], name: str, expected: str) -> tuple[float, ...]:

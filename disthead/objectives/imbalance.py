@@ -79,7 +79,7 @@ class weighted(ClassLoss):
         """
         return cls(tuple(1 / (num_classes * share) for share in _shares(y, num_classes)))
 
-    def _of(self, log_prob: Tensor) -> Tensor:
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         return -log_prob
 
     def _weights(self, output: Distribution) -> Tensor:

@@ -11,9 +11,7 @@ from disthead.losses import as_targets, cross_entropy
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
-    class_log_probs,
     class_output,
-    expected_over_labels,
     mean_over_outputs,
 )
 
@@ -60,13 +58,12 @@ class label_smoothing:
         y = as_targets(dist, y)
         output = class_output(dist, "label_smoothing")
         if output.kind == "binary":
-            values = expected_over_labels(output, y, self._mixed(-class_log_probs(output)))
+            y = y if y.is_floating_point() else y.to(output.dtype)
+            mixed = (1 - self.smoothing) * y + self.smoothing / 2
+            values = -output.log_prob(torch.where((y >= 0) & (y <= 1), mixed, torch.nan))
         else:
             values = cross_entropy(output, y, label_smoothing=self.smoothing, reduction="none")
         return mean_over_outputs(dist, values)
-
-    def _mixed(self, losses: Tensor) -> Tensor:
-        return (1 - self.smoothing) * losses + self.smoothing * losses.mean(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class generalized_cross_entropy(ClassLoss):
         expected = "a number above 0 and at most 1, such as 0.7 (nll is the limit at 0)"
         check_number(self, "power", expected, lambda power: 0 < power <= 1)
 
-    def _of(self, log_prob: Tensor) -> Tensor:
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         return -torch.expm1(self.power * log_prob) / self.power
 
     def class_posterior(self, dist: Distribution) -> Distribution:
@@ -158,6 +155,6 @@ class symmetric_cross_entropy(ClassLoss):
         check_number(self, "beta", "a number, zero or more", lambda beta: 0 <= beta < torch.inf)
         check_number(self, "log_zero", "a number below zero", lambda log: -torch.inf < log < 0)
 
-    def _of(self, log_prob: Tensor) -> Tensor:
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         reverse = self.log_zero * torch.expm1(log_prob)
         return -self.alpha * log_prob + self.beta * reverse
