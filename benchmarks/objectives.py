@@ -66,7 +66,99 @@ LIKELIHOODS = [
     ),
 ]
 
-ROWS = [*LIKELIHOODS]
+
+def _outcomes(rows: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(2, (rows,), generator=generator).float()
+
+
+def _sigmoid_focal_loss(raw: Tensor, y: Tensor) -> Tensor:
+    """As torchvision.ops.sigmoid_focal_loss has it."""
+    logits = raw[:, 0]
+    p = logits.sigmoid()
+    value = functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    p_t = p * y + (1 - p) * (1 - y)
+    return ((0.25 * y + 0.75 * (1 - y)) * value * (1 - p_t) ** 2).mean()
+
+
+def _focal_loss(raw: Tensor, y: Tensor) -> Tensor:
+    value = functional.cross_entropy(raw, y, reduction="none")
+    return ((1 - (-value).exp()) ** 2 * value).mean()
+
+
+def _asymmetric_loss(raw: Tensor, y: Tensor) -> Tensor:
+    p = raw[:, 0].sigmoid()
+    rest = (1 - p + 0.05).clamp(max=1)
+    value = y * p.clamp(min=1e-8).log() + (1 - y) * rest.clamp(min=1e-8).log()
+    return -((1 - p * y - rest * (1 - y)) ** (4 * (1 - y)) * value).mean()
+
+
+_WEIGHTS = tuple(1.0 + k for k in range(10))
+_PRIOR = tuple(weight / sum(_WEIGHTS) for weight in _WEIGHTS)
+_OF_TEN: dict[str, Any] = {"family_options": {"num_classes": 10}, "targets": _classes(10)}
+
+
+def _confused(raw: Tensor, y: Tensor) -> Tensor:
+    transition = torch.full((10, 10), 0.01) + 0.9 * torch.eye(10)
+    return functional.nll_loss((raw.softmax(-1) @ transition).log(), y)
+
+
+def _symmetric_cross_entropy(raw: Tensor, y: Tensor) -> Tensor:
+    p = raw.softmax(-1).clamp(min=1e-7)
+    label = functional.one_hot(y, 10).clamp(min=1e-4)
+    return 0.1 * functional.cross_entropy(raw, y) - (p * label.log()).sum(-1).mean()
+
+
+CLASSES = [
+    Row("focal", "bernoulli", _sigmoid_focal_loss, options={"alpha": 0.25}, targets=_outcomes),
+    Row("focal", "categorical", _focal_loss, **_OF_TEN),
+    Row("asymmetric", "bernoulli", _asymmetric_loss, targets=_outcomes),
+    Row(
+        "weighted",
+        "bernoulli",
+        lambda raw, y: functional.binary_cross_entropy_with_logits(
+            raw[:, 0], y, pos_weight=torch.tensor(3.0)
+        ),
+        options={"class_weight": (1.0, 3.0)},
+        targets=_outcomes,
+    ),
+    Row(
+        "weighted",
+        "categorical",
+        lambda raw, y: functional.cross_entropy(raw, y, weight=torch.tensor(_WEIGHTS)),
+        options={"class_weight": _WEIGHTS},
+        **_OF_TEN,
+    ),
+    Row(
+        "logit_adjusted",
+        "categorical",
+        lambda raw, y: functional.cross_entropy(raw + torch.tensor(_PRIOR).log(), y),
+        options={"prior": _PRIOR},
+        **_OF_TEN,
+    ),
+    Row(
+        "label_smoothing",
+        "bernoulli",
+        lambda raw, y: functional.binary_cross_entropy_with_logits(raw[:, 0], 0.9 * y + 0.05),
+        targets=_outcomes,
+    ),
+    Row(
+        "label_smoothing",
+        "categorical",
+        lambda raw, y: functional.cross_entropy(raw, y, label_smoothing=0.1),
+        **_OF_TEN,
+    ),
+    Row(
+        "generalized_cross_entropy",
+        "categorical",
+        lambda raw, y: ((1 - raw.softmax(-1).gather(-1, y[:, None]) ** 0.7) / 0.7).mean(),
+        **_OF_TEN,
+    ),
+    Row("symmetric_cross_entropy", "categorical", _symmetric_cross_entropy, **_OF_TEN),
+    Row("forward_corrected", "categorical", _confused, options={"transition": 0.1}, **_OF_TEN),
+    Row("learned_transition", "categorical", _confused, options={"num_classes": 10}, **_OF_TEN),
+]
+
+ROWS = [*LIKELIHOODS, *CLASSES]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:

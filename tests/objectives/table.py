@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from disthead.objectives import get_objective
 from tests.cases import EVERYTHING, Case
@@ -68,4 +70,153 @@ SCORES = [
     ),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES]
+# The objectives of classes: cases by their number of classes, and one refused case of each kind.
+BINARY = tuple(case.name for case in EVERYTHING if case.kind == "binary")
+THREE_CLASSES = (
+    "categorical",
+    "bradley_terry",
+    "ordinal",
+    "ordinal of adjacent classes",
+    "ordinal of continuation ratios",
+    "independent classes",
+)
+ALL_CLASSES = tuple(case.name for case in EVERYTHING if case.kind in ("classes", "ordinal"))
+NO_CLASSES = ("normal", "poisson", "von_mises", "plackett_luce", "dirichlet", "independent gammas")
+
+
+def class_probs(dist: Any) -> Tensor:
+    """The probabilities (..., K) of classes, or of two outcomes."""
+    return torch.stack([1 - dist.probs, dist.probs], -1) if dist.kind == "binary" else dist.probs
+
+
+def of_label(dist: Any, y: Tensor, losses: Tensor) -> Tensor:
+    """The loss at the label, from one for each class; the mean over outputs."""
+    values = losses.gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
+    return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values
+
+
+def of_probability(loss: Callable[[Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """An objective that is a formula of the label's probability."""
+    return lambda dist, y: of_label(dist, y, loss(class_probs(dist)))
+
+
+def sigmoid_focal_loss(dist: Any, y: Tensor) -> Tensor:
+    """The formula of torchvision.ops.sigmoid_focal_loss, with its defaults."""
+    p = dist.logits.sigmoid()
+    cross_entropy = functional.binary_cross_entropy_with_logits(dist.logits, y, reduction="none")
+    p_t = p * y + (1 - p) * (1 - y)
+    return (0.25 * y + (1 - 0.25) * (1 - y)) * cross_entropy * (1 - p_t) ** 2
+
+
+def adjusted_cross_entropy(prior: Sequence[float], strength: float = 1.0) -> Callable:
+    def reference(dist: Any, y: Tensor) -> Tensor:
+        logits = class_probs(dist).log() + strength * torch.tensor(prior, dtype=dist.dtype).log()
+        return of_label(dist, y, -logits.log_softmax(-1))
+
+    return reference
+
+
+def smoothed_cross_entropy(dist: Any, y: Tensor) -> Tensor:
+    log_probs = class_probs(dist).log()
+    values = functional.cross_entropy(
+        log_probs.flatten(0, -2), y.long().flatten(), label_smoothing=0.1, reduction="none"
+    )
+    return values.reshape(len(y), -1).mean(-1)
+
+
+def through(transition: Any) -> Callable[[Any, Tensor], Tensor]:
+    """-log of T^T p at the label."""
+    return lambda dist, y: of_label(
+        dist, y, -(class_probs(dist) @ torch.as_tensor(transition, dtype=dist.dtype)).log()
+    )
+
+
+PRIOR, WEIGHTS = (0.7, 0.2, 0.1), (0.5, 1.0, 3.0)
+CONFUSED = [[0.8, 0.2, 0.0], [0.1, 0.6, 0.3], [0.0, 0.0, 1.0]]
+FOR_CLASSES = {"cases": BINARY + ALL_CLASSES, "refuses": NO_CLASSES}
+CLASSES = [
+    Row("focal", of_probability(lambda p: -((1 - p) ** 2) * p.log()), **FOR_CLASSES),
+    Row(
+        "focal",
+        of_probability(lambda p: -((1 - p) ** 0.5) * p.log() * torch.tensor(WEIGHTS)),
+        THREE_CLASSES,
+        options={"gamma": 0.5, "alpha": WEIGHTS},
+    ),
+    Row("focal", sigmoid_focal_loss, BINARY, options={"alpha": 0.25}),
+    Row(
+        "asymmetric",
+        lambda dist, y: (
+            -torch.where(
+                y == 1,
+                dist.probs.log(),
+                (dist.probs - 0.05).clamp(min=0) ** 4
+                * (1 - (dist.probs - 0.05).clamp(min=0)).log(),
+            )
+        ),
+        BINARY,
+        refuses=("normal", "poisson", "categorical"),
+    ),
+    Row(
+        "weighted",
+        lambda dist, y: functional.cross_entropy(
+            class_probs(dist).log(),
+            y.long(),
+            weight=torch.tensor((1.0, 3.0), dtype=dist.dtype),
+            reduction="none",
+        ),
+        BINARY,
+        refuses=("normal",),
+        options={"class_weight": (1.0, 3.0)},
+    ),
+    Row(
+        "weighted",
+        of_probability(lambda p: -p.log() * torch.tensor(WEIGHTS)),
+        THREE_CLASSES,
+        options={"class_weight": WEIGHTS},
+    ),
+    Row(
+        "logit_adjusted",
+        adjusted_cross_entropy((0.9, 0.1)),
+        BINARY,
+        refuses=("normal",),
+        options={"prior": (0.9, 0.1)},
+    ),
+    Row(
+        "logit_adjusted",
+        adjusted_cross_entropy(PRIOR, 0.5),
+        THREE_CLASSES,
+        options={"prior": PRIOR, "strength": 0.5},
+    ),
+]
+
+NOISY_LABELS = [
+    Row("label_smoothing", smoothed_cross_entropy, **FOR_CLASSES),
+    Row("generalized_cross_entropy", of_probability(lambda p: (1 - p**0.7) / 0.7), **FOR_CLASSES),
+    Row(
+        "symmetric_cross_entropy",
+        of_probability(lambda p: -0.1 * p.log() + 4 * (1 - p)),
+        **FOR_CLASSES,
+    ),
+    Row(
+        "forward_corrected",
+        of_probability(lambda p: -(0.8 * p + 0.2 / p.shape[-1]).log()),
+        **FOR_CLASSES,
+        options={"transition": 0.2},
+    ),
+    Row("forward_corrected", through(CONFUSED), THREE_CLASSES, options={"transition": CONFUSED}),
+    Row(
+        "learned_transition",
+        through([[0.9, 0.1], [0.1, 0.9]]),
+        BINARY,
+        refuses=("normal",),
+        options={"num_classes": 2},
+    ),
+    Row(
+        "learned_transition",
+        through([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]),
+        THREE_CLASSES,
+        options={"num_classes": 3, "start": 0.8},
+    ),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS]

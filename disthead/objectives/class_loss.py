@@ -1,0 +1,241 @@
+"""What objectives of classes have in common: outputs, soft labels, and the way back to probs."""
+
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from disthead.arrays import as_number, as_tensor
+from disthead.distributions.base import CLASSES, Distribution, Kind
+from disthead.distributions.independent import Independent, class_count, each_output
+from disthead.families.bernoulli import Bernoulli
+from disthead.families.categorical import Categorical
+from disthead.families.ordered_categorical import OrderedCategorical
+from disthead.losses import as_targets
+from disthead.special.eager import are_concrete
+from disthead.special.probabilities import expected
+
+__all__: list[str] = []  # no objective of its own
+
+
+class ClassLoss:
+    """A loss of the label's log-probability, for classes and two outcomes.
+
+    A soft label counts as the expectation over labels that are drawn from it. Of several outputs it
+    is the mean. Subclasses are frozen dataclasses, which define `_of` and, where they weigh
+    classes, `_weights`.
+    """
+
+    _kinds: ClassVar[Sequence[Kind]] = CLASSES
+    _remedy: ClassVar[str] = "use nll"
+
+    def __call__(self, dist: Distribution, y: Any) -> Tensor:
+        y = as_targets(dist, y)
+        output = self._output(dist)
+        weights = self._weights(output)
+        if are_labels(output, y):
+            values = self._of(output.log_prob(y), y)
+            if weights is not None:
+                values = values * at_label(weights, y, output)
+        else:
+            log_probs = class_log_probs(output)
+            losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=y.device))
+            values = expected_over_labels(
+                output, y, losses if weights is None else losses * weights
+            )
+        return mean_over_outputs(dist, values)
+
+    def class_posterior(self, dist: Distribution) -> Distribution:
+        """The distribution of the label for which `dist` has the least expected loss.
+
+        A model that is trained by this objective with enough rows predicts `dist` where the truth
+        is the class posterior, so that this undoes what the objective does to calibration. For a
+        loss phi_k(v_k) of the predicted probability v_k of the label k it has
+
+            p_k proportional to -1 / phi_k'(v_k).
+
+        Source: Charoenphakdee, Vongkulbhisal, Chairatanakul and Sugiyama 2021 (for the focal loss).
+
+        Args:
+            dist: a distribution of classes, batch_shape (...,).
+
+        Raises:
+            NotImplementedError: for a distribution that is not of classes.
+            ValueError: where a class has the weight 0, whose probability nothing tells.
+        """
+        output = self._output(dist)
+        weights = self._weights(output)
+        if weights is not None and not bool((weights > 0).all()):
+            raise ValueError(
+                f"class_posterior of {type(self).__name__} needs weights of classes above 0, got "
+                f"{weights.tolist()}: of a class of weight 0 the training tells nothing."
+            )
+        with torch.inference_mode(False), torch.enable_grad():
+            log_probs = class_log_probs(output._in_double()).detach().clone().requires_grad_()
+            losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device))
+            (slope,) = torch.autograd.grad(losses.sum(), log_probs)  # phi'(v) v, which is negative
+        slope = -slope if weights is None else -slope * weights
+        # a slope of 0 stands for a probability that rounds to 1
+        smallest = torch.finfo(slope.dtype).tiny
+        logits = log_probs.detach() - slope.clamp(min=smallest).log()
+        return with_logits(dist, logits.to(dist.dtype))
+
+    def _output(self, dist: Distribution) -> Distribution:
+        return class_output(dist, type(self).__name__, self._kinds, self._remedy)
+
+    def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
+        """The loss of the labels y with these log-probabilities, elementwise."""
+        raise NotImplementedError
+
+    def _weights(self, output: Distribution) -> Tensor | None:
+        """The weight of each class, shape (K,); None weighs all alike."""
+        return None
+
+
+def class_output(
+    dist: Distribution, name: str, kinds: Sequence[Kind] = CLASSES, remedy: str = "use nll"
+) -> Distribution:
+    """The distribution of each output, where it is one of classes.
+
+    Args:
+        dist: any distribution.
+        name: of the objective that asks.
+        kinds: of distributions that have the objective.
+        remedy: what would do, for the message.
+
+    Raises:
+        NotImplementedError: for another kind of distribution.
+    """
+    output = each_output(dist)
+    if output.kind not in kinds:
+        what = "two outcomes (bernoulli)"
+        if "classes" in kinds:
+            what = "classes and two outcomes (categorical, ordinal, bernoulli)"
+        raise NotImplementedError(
+            f"{type(output).__name__} has no {name}: it is for {what}; {remedy}."
+        )
+    return output
+
+
+def mean_over_outputs(dist: Distribution, values: Tensor) -> Tensor:
+    """One number per row, shape (...,), from one per output, batch_shape + event_shape."""
+    return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values
+
+
+def class_log_probs(output: Any) -> Tensor:
+    """The log-probability of each class, shape (..., K)."""
+    if output.kind == "binary":
+        zero = torch.zeros(output.batch_shape, dtype=output.dtype, device=output.device)
+        return torch.stack([output.log_prob(zero), output.log_prob(zero + 1)], -1)
+    log_probs: Tensor = output.logits.log_softmax(-1)
+    return log_probs
+
+
+def are_labels(output: Distribution, y: Tensor) -> bool:
+    """Whether targets are known to be labels, not probabilities of them.
+
+    Numbers between two outcomes are looked for only where the numbers can be read.
+    """
+    if y.shape != output.batch_shape:
+        return False
+    if output.kind != "binary" or not y.is_floating_point():
+        return True
+    return are_concrete(y) and not bool((y * (1 - y)).any())
+
+
+def at_label(values: Tensor, y: Tensor, output: Distribution) -> Tensor:
+    """The value of the label, from one for each class, shape (K,)."""
+    if output.kind == "binary":  # quicker than by an index
+        first, second = values.unbind()
+        return first + (second - first) * y
+    return values[as_index(y, len(values))]
+
+
+def expected_over_labels(output: Distribution, y: Tensor, losses: Tensor) -> Tensor:
+    """The expectation of losses (..., K) over soft labels, or their value at labels, (...,).
+
+    It is infinite for numbers that are no label, as the negative log-likelihood is.
+    """
+    if output.kind == "binary":
+        y = y if y.is_floating_point() else y.to(losses.dtype)
+        value = expected(torch.stack([1 - y, y], -1), losses)
+        return torch.where((y >= 0) & (y <= 1), value, torch.inf)
+    if y.shape != output.batch_shape:
+        return expected(y, losses)
+    count = losses.shape[-1]
+    value = losses.gather(-1, as_index(y, count).unsqueeze(-1)).squeeze(-1)
+    return torch.where((y >= 0) & (y < count) & (y == y.floor()), value, torch.inf)
+
+
+def as_index(y: Tensor, count: int) -> Tensor:
+    """Class indices; 0 for numbers that are none, whose loss is infinite whatever is chosen."""
+    return torch.where((y >= 0) & (y < count), y, 0).long()
+
+
+def with_logits(dist: Distribution, logits: Tensor) -> Distribution:
+    """The distribution of the same kind and outputs with other logits of its classes, (..., K)."""
+    output = each_output(dist)
+    new: Distribution
+    if output.kind == "binary":
+        new = Bernoulli(logits=logits[..., 1] - logits[..., 0])
+    elif output.kind == "ordinal":
+        new = OrderedCategorical(logits=logits)
+    else:
+        new = Categorical(logits=logits)
+    new.class_labels = output.class_labels
+    return new.to_event(dist.count) if isinstance(dist, Independent) else new
+
+
+def check_number(
+    objective: Any, option: str, expected: str, is_valid: Callable[[float], bool]
+) -> None:
+    """Check an option of an objective that is a number, and keep it as a float of Python.
+
+    Raises:
+        ValueError: for anything else, with what is expected, in words.
+    """
+    name = f"{option} of {type(objective).__name__}"
+    number = as_number(getattr(objective, option), name, expected, is_valid)
+    object.__setattr__(objective, option, number)
+
+
+def numbers_of_classes(values: Any, name: str, expected: str) -> tuple[float, ...]:
+    """One number for each class as plain data, at least two of them.
+
+    Raises:
+        ValueError: for anything else, with what is expected, in words.
+    """
+    if isinstance(values, (str, bytes, Real)) or not hasattr(values, "__iter__"):
+        raise ValueError(f"{name} must be {expected}, got {values!r}.")
+    numbers = as_tensor(values, name, dtype=torch.float64)
+    if numbers.ndim != 1 or len(numbers) < 2:
+        got = f"shape {tuple(numbers.shape)}"
+        raise ValueError(f"{name} must be {expected}, got {got}.")
+    return tuple(float(number) for number in numbers)
+
+
+def one_per_class(values: Sequence[float], output: Distribution, name: str) -> Tensor:
+    """Numbers of classes as a tensor of shape (K,), of the distribution's dtype and device.
+
+    Raises:
+        ValueError: where the distribution has another number of classes.
+    """
+    count = class_count(output)
+    if len(values) != count:
+        raise ValueError(
+            f"{name} must have one number per class, {count} for {type(output).__name__}, got "
+            f"{len(values)}."
+        )
+    return torch.tensor(values, dtype=output.dtype, device=output.device)
+
+
+def power(base: Tensor, exponent: float) -> Tensor:
+    """The power base ** exponent for 0 <= base <= 1 and exponent >= 0, with a finite slope at 0."""
+    if exponent == 0:
+        return torch.ones_like(base)
+    if exponent >= 1:
+        return base**exponent
+    vanishes = base < torch.finfo(base.dtype).tiny
+    return torch.where(vanishes, 0.0, torch.where(vanishes, 1.0, base).pow(exponent))
