@@ -6,13 +6,14 @@ trained side by side. Rows held out from a member decide when it stops (`train`)
 makes one model of the members.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from disthead.arrays import as_integer, as_integers, as_mapping
 from disthead.calibration import Recalibration, ScaleCalibration, TemperatureScaling
@@ -86,12 +87,14 @@ class Training:
             the targets of the training. Where some members have no rows held out, it is the mean of
             the others; nan where no rows were held out at all.
         objective: the name of the objective.
+        learned: the objective with the values that it learned; None where it learns none.
     """
 
     steps: Tensor
     stopped: int
     loss: Tensor
     objective: str = "nll"
+    learned: nn.Module | None = None
 
     @property
     def nll(self) -> Tensor:
@@ -135,7 +138,8 @@ def train(
         features: (N, in_features), standardised.
         y: targets (N, *event_shape), standardised where the head is.
         held_out: booleans (members, N).
-        objective: what is minimised, as for `disthead.objectives.get_objective`.
+        objective: what is minimised, as for `disthead.objectives.get_objective`. Of an `nn.Module`
+            a copy is trained; the values that it learns are the same for all members.
         weight: (N,), positive.
         learning_rate: the peak of the learning rate; `disthead.networks.schedule.plan` chooses it,
             `batch_size` and `max_steps` unless they are given.
@@ -154,6 +158,10 @@ def train(
             where reading every loss would cost time, the losses are read every `check_every` steps.
     """
     objective = get_objective(objective)
+    learned = None
+    if isinstance(objective, nn.Module):
+        objective = learned = copy.deepcopy(objective).to(features.device)
+    at_step = getattr(objective, "at_step", None)
     count, rows = held_out.shape
     batch_size, max_steps, learning_rate = plan(rows, batch_size, max_steps, learning_rate)
     trained_on = (~held_out).to(features.dtype)
@@ -168,7 +176,10 @@ def train(
         max_steps = min(max_steps, _STEPS_WITHOUT_VALIDATION)
     validation = _HeldOutRows(objective, held_out, weight)
 
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = [pair for pair in model.named_parameters() if pair[1].requires_grad]
+    parameters = [parameter for _, parameter in weights]
+    if learned is not None:
+        parameters += [parameter for parameter in learned.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
     )
@@ -190,8 +201,12 @@ def train(
         batch = next(batches)
         targets = y.index_select(0, batch)
         dist = from_encoded(model, encoded.index_select(0, batch))
-        losses = objective(dist, targets.expand(count, *targets.shape))
+        present_objective: Any = objective if at_step is None else at_step(step)
+        losses = present_objective(dist, targets.expand(count, *targets.shape))
         loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
+        penalty = getattr(present_objective, "penalty", None)
+        if penalty is not None:
+            loss = loss + penalty(weights, rows)
         if checks_every_loss and not math.isfinite(loss.detach().item()):
             raise _NonFiniteRows(losses.detach(), batch, step + 1)
         optimizer.zero_grad()
@@ -213,8 +228,11 @@ def train(
         is_better = validation_loss < best_loss
         best_loss = torch.where(is_better, validation_loss, best_loss)
         best_step[is_better] = step
-        for kept, value in zip(best, average.values, strict=True):
-            kept[is_better] = value[is_better]
+        for place, (kept, value) in enumerate(zip(best, average.values, strict=True)):
+            if place < len(weights):
+                kept[is_better] = value[is_better]
+            elif bool(is_better.any()):  # what the objective learns is common to all members
+                kept.copy_(value)
         if progress is not None:
             progress(step, max_steps, float(validation_loss[has_validation_rows].mean()))
         last = int(best_step.max())
@@ -226,7 +244,7 @@ def train(
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if is_validated else average.values)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
-    return Training(best_step.cpu(), step, best_loss, name_of(objective))
+    return Training(best_step.cpu(), step, best_loss, name_of(objective), learned)
 
 
 def _batches(

@@ -50,6 +50,7 @@ from disthead.training.saved import (
     read_checkpoint,
     rebuilding,
     shapes_of,
+    without_objective,
 )
 from disthead.training.trust import GIVEN, check_classes
 
@@ -221,8 +222,9 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
             model = PredictiveModel.from_options(options).double()
         if contents.get("recalibration") is not None:
             model.recalibration = rebuild(contents["recalibration"])
-        check_weights(contents["state_dict"], model.state_dict(), path)
-        model.load_state_dict(contents["state_dict"])
+        state = without_objective(contents["state_dict"])
+        check_weights(state, model.state_dict(), path)
+        model.load_state_dict(state)
         estimator = kind(
             family=options["family"],
             family_options=options.get("family_options"),

@@ -38,6 +38,7 @@ from disthead.errors import NonFiniteLoss, unknown_name, warn
 from disthead.families.family import Family, get_family, takes_classes, takes_pairs, takes_vectors
 from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
+from disthead.networks.model_folder import is_model_folder
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import plan, steps_of
 from disthead.objectives import check_objective, get_objective, name_of, specification
@@ -52,6 +53,7 @@ from disthead.training.collapse import CollapsedRows
 from disthead.training.data import PARTS, TabularDataModule
 from disthead.training.first_rows import first_rows, say_that_it_cannot, summary_of
 from disthead.training.saved import (
+    OBJECTIVE,
     check_sizes,
     check_weights,
     class_path,
@@ -61,13 +63,16 @@ from disthead.training.saved import (
     plain,
     read_checkpoint,
     rebuilding,
+    without_objective,
 )
 from disthead.training.saving import AtomicCheckpointIO
 from disthead.training.steps import (
     BareSteps,
     RowMeans,
     StepLosses,
+    count_rows,
     count_steps,
+    model_weights,
     takes_several_steps,
 )
 from disthead.training.trust import GIVEN, check_callbacks, check_classes
@@ -141,13 +146,18 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         objective: what training minimises: a name (`disthead.objectives.names()`), a name with
             options, `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
             row, which has to be given again to go on training from a checkpoint. An objective by
-            which the family cannot be trained is refused.
+            which the family cannot be trained is refused. The values of one that is an `nn.Module`
+            are trained and saved with the model; read them from `module.objective`.
         optimizer: a class path, or class_path and init_args, such as
             `{"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}`.
         scheduler: likewise; it may also have `interval` ("epoch", "step"), `frequency` and
             `monitor`.
         columns: the columns of the table; learned by `fit`, and read from checkpoints.
         spread_floor: the former name of `min_scale`.
+
+    Attributes:
+        objective: the function that training minimises; None where it is to be given again.
+        objective_name: its name in logs.
 
     Raises:
         ValueError: for invalid options.
@@ -156,6 +166,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     >>> module(torch.zeros(5, 3)).batch_shape
     torch.Size([5])
     """
+
+    objective: Callable[..., Any] | None
 
     def __init__(
         self,
@@ -192,7 +204,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         options = {name: plain(value) for name, value in arguments.items()}
         for kind in ("backbone", "optimizer", "scheduler"):
             options[kind] = qualified(kind, options[kind])
-        self._objective, self.objective_name, options["objective"] = _resolved(objective)
+        self.objective, self.objective_name, options["objective"] = _resolved(objective)
         # `save_hyperparameters` compares each argument with the options, which arrays do not allow
         self._set_hparams(options)
         self._hparams_initial = dict(options)
@@ -221,6 +233,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         self._collapsed = CollapsedRows(min_scale)
         self._means = {part: RowMeans() for part in PARTS[:3]}
         self._losses = StepLosses(self._means["train"], self.objective_name, _STEPS_PER_CALL)
+        self._training_rows: int | None = None  # counted where the objective has a penalty
         # for each batch of validation: the first row whose objective is not finite (-1 for none),
         # and the number of such rows
         self._infinite: list[Tensor] = []
@@ -274,8 +287,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
     def _check_objective(self, family: Family, event_shape: tuple[int, ...]) -> None:
         # every family can be trained by its likelihood
-        if self._objective is not None and self._objective is not nll:
-            check_objective(self._objective, family, event_shape, self.hparams.ensemble)
+        if self.objective is not None and self.objective is not nll:
+            check_objective(self.objective, family, event_shape, self.hparams.ensemble)
 
     @property
     def validated_at_once(self) -> int:
@@ -312,11 +325,13 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         return []
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self._objective is None:
-            raise ValueError(
-                f"this model was trained by an objective {self.hparams.objective}. Give it again: "
-                "DistributionModule.load_from_checkpoint(path, objective=...)."
-            )
+        if stage == "fit":
+            if self.objective is None:
+                raise ValueError(
+                    f"this model was trained by an objective {self.hparams.objective}. Give it "
+                    "again: DistributionModule.load_from_checkpoint(path, objective=...)."
+                )
+            self._training_rows = None
         strategy = self.trainer.strategy
         if type(strategy.checkpoint_io) is TorchCheckpointIO:
             strategy.checkpoint_io = AtomicCheckpointIO()
@@ -572,7 +587,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor | None:
         if self.automatic_optimization:
-            return self._loss(Batch.of(batch).present())
+            loss, penalty = self._loss(Batch.of(batch).present()), self._penalty()
+            return loss if penalty is None else loss + penalty
         self._several_steps(batch if isinstance(batch, Steps) else Steps.of(Batch.of(batch)))
         return None
 
@@ -641,6 +657,9 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         )
         zero_grad()
         values.backward(share)  # the gradient of `_loss`, without the operations of its mean
+        penalty = self._penalty()
+        if penalty is not None:
+            penalty.backward()
         if self.trainer.gradient_clip_val:
             self.configure_gradient_clipping(
                 optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
@@ -649,7 +668,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
     def _values(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """The objective of each row that is there, summed over the members, and its weight."""
-        standardised = self._is_standardised_objective
+        standardised, objective = self._is_standardised_objective, self._objective_of_step
+        assert self.objective is not None
         if self.members is None:
             options = {"standardised": True} if standardised else {}
             weight, dist, y = batch.weigh(self(batch.features, **options, **batch.known))
@@ -658,16 +678,24 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             weight, y = batch.weight, batch.y.expand(self.members, *batch.y.shape)
         if standardised:
             with torch.no_grad():
-                logged = self._objective_of_rows(
-                    dist.affine(self.target_loc, self.target_scale), y, batch.rows
+                logged = self._per_row(
+                    self.objective,
+                    dist.affine(self.target_loc, self.target_scale),
+                    y,
+                    batch.rows,
                 )
             loc, scale = self.target_loc, self.target_scale
             if is_pair(y.shape, dist.batch_shape + dist.event_shape):
                 loc, scale = loc.unsqueeze(-1), scale.unsqueeze(-1)
             y = ((y - loc) / scale).to(dist.dtype)
-        values = self._objective_of_rows(dist, y, batch.rows)
+        values = self._per_row(objective, dist, y, batch.rows)
+        if not standardised:
+            logged = values
+            if objective is not self.objective:
+                with torch.no_grad():
+                    logged = self._per_row(self.objective, dist, y, batch.rows)
         self._losses.add(
-            logged if standardised else values,
+            logged,
             weight,
             batch.rows if batch.rows is not None else batch.positions,
         )
@@ -680,14 +708,31 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
 
         The likelihood has the same gradient in all units.
         """
-        if self._objective is nll or is_overridden("forward", self, DistributionModule):
+        if self.objective is nll or is_overridden("forward", self, DistributionModule):
             return False
         return self.head is not None and self.head.is_standardised
 
-    def _objective_of_rows(self, dist: Distribution, y: Tensor, rows: Tensor | None) -> Tensor:
+    @property
+    def _objective_of_step(self) -> Callable[..., Any]:
+        """The objective of the step that is about to be made, where it changes with the steps."""
+        assert self.objective is not None
+        at_step = getattr(self.objective, "at_step", None)
+        return self.objective if at_step is None else at_step(self.global_step)
+
+    def _penalty(self) -> Tensor | None:
+        """What the objective of this step adds to its mean over rows, a function of the weights."""
+        penalty = getattr(self._objective_of_step, "penalty", None)
+        if penalty is None:
+            return None
+        if self._training_rows is None:
+            self._training_rows = count_rows(self.trainer, self.objective_name)
+        return penalty(model_weights(self), self._training_rows)
+
+    def _per_row(
+        self, objective: Callable[..., Any], dist: Distribution, y: Tensor, rows: Tensor | None
+    ) -> Tensor:
         """The objective of each row; in an ensemble the mean over members that learn the row."""
-        assert self._objective is not None
-        values = self._objective(dist, y)
+        values = objective(dist, y)
         if self.members is None:
             return values
         if rows is None:
@@ -768,8 +813,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         The result is None where no row is there.
         """
         objectives: dict[str, Callable] = {"nll": nll}
-        if self._objective is not None:
-            objectives[self.objective_name] = self._objective
+        if self.objective is not None:
+            objectives[self.objective_name] = self.objective
         if batch.is_absent:
             for name in objectives:
                 self._means[part].add(name, *torch.zeros(2, 1, device=self.device))
@@ -823,7 +868,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             raise NonFiniteLoss(
                 (
                     f"the likelihood of {rows} is zero or not a number"
-                    if self._objective is nll
+                    if self.objective is nll
                     else f"the {self.objective_name} of {rows} is infinite or not a number"
                 )
                 + f" in epoch {self.current_epoch}" * fits
@@ -963,7 +1008,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         )
         config = checkpoint.get("recalibration")
         self.recalibration = None if config is None else rebuild(config)
-        check_weights(checkpoint.get("state_dict", {}), self.state_dict(), source)
+        state = checkpoint.get("state_dict", {})
+        if self.objective is None:  # which predictions do not need
+            state = checkpoint["state_dict"] = without_objective(state)
+        check_weights(state, self.state_dict(), source)
 
     @classmethod
     def load_from_checkpoint(
@@ -1025,6 +1073,12 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             if is_double(checkpoint["state_dict"]):
                 module.double()
             module.configure_model()
+            if is_model_folder(checkpoint_path):  # which holds nothing that an objective learned
+                checkpoint["state_dict"] |= {
+                    name: value
+                    for name, value in module.state_dict().items()
+                    if name.startswith(OBJECTIVE)
+                }
             module.on_load_checkpoint(checkpoint)
             strict = module.strict_loading if strict is None else strict
             missing, unexpected = module.load_state_dict(checkpoint["state_dict"], strict=strict)
@@ -1044,7 +1098,9 @@ def _resolved(objective: Any) -> tuple[Callable | None, str, Any]:
     """
     if isinstance(objective, str) and objective.startswith(GIVEN):
         return None, objective.rpartition(".")[2], objective
-    function = get_objective(objective)
+    # options of checkpoints are tried on the meta device, which has no numbers to compute with
+    with torch.device("cpu"):
+        function = get_objective(objective)
     name, plain_data = name_of(function), specification(function)
     if plain_data is None:
         if name in _LOGGED:

@@ -20,6 +20,7 @@ from disthead.networks.model_folder import CONFIG, WEIGHTS, is_model_folder, rea
 
 __all__ = [
     "BUILD_ERRORS",
+    "OBJECTIVE",
     "check_checkpoint",
     "check_path",
     "check_sizes",
@@ -32,7 +33,10 @@ __all__ = [
     "read_checkpoint",
     "rebuilding",
     "shapes_of",
+    "without_objective",
 ]
+
+OBJECTIVE = "objective."  # the beginning of the names of what an objective learns
 
 _REMEDY = "Take another copy of it, or the checkpoint of another epoch beside it."
 _END_OF_ARCHIVE = 22  # bytes of the last record of a zip archive without a comment
@@ -261,6 +265,11 @@ def check_weights(
                 f"{path}: {int(bad.sum())} of the {bad.numel()} numbers of the weights {name!r} "
                 f"are NaN or infinite, with which nothing can be predicted. {remedy}"
             )
+
+
+def without_objective(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights in a file, but for what the objective learned, which predictions do not need."""
+    return {name: value for name, value in state.items() if not name.startswith(OBJECTIVE)}
 
 
 def is_double(state: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch.callbacks import (
     Callback,
     GradientAccumulationScheduler,
@@ -17,12 +18,22 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.plugins import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from disthead.errors import NonFiniteLoss
+from disthead.training.data import TabularDataModule
+from disthead.training.saved import OBJECTIVE
 
-__all__ = ["BareSteps", "RowMeans", "StepLosses", "count_steps", "takes_several_steps"]
+__all__ = [
+    "BareSteps",
+    "RowMeans",
+    "StepLosses",
+    "count_rows",
+    "count_steps",
+    "model_weights",
+    "takes_several_steps",
+]
 
 _HOOKS_OF_ALL = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
 # hooks that Lightning calls in every step
@@ -327,3 +338,33 @@ def count_steps(loop: dict[str, Any], made: int) -> None:
     )
     for counter in counters:
         counter["total"] |= {"ready": made, "completed": made}
+
+
+def model_weights(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """The names and values of all that is trained in a model, but for what its objective learns."""
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and not name.startswith(OBJECTIVE):
+            yield name, parameter
+
+
+def count_rows(trainer: lightning.Trainer, objective: str) -> int:
+    """The number of rows of training.
+
+    Args:
+        trainer: in training.
+        objective: the name of the one that asks for it, for the message.
+
+    Raises:
+        ValueError: where the loader of training has no dataset of a known length.
+    """
+    data = getattr(trainer, "datamodule", None)
+    if isinstance(data, TabularDataModule):
+        return data.count("train")
+    count = sized_len(getattr(trainer.train_dataloader, "dataset", None))
+    if count is None:
+        raise ValueError(
+            f"the objective {objective} needs the number of training rows, and the training "
+            "loader has no dataset of a known length: give its dataset a `__len__`, or the loader "
+            "an attribute `dataset` that has one."
+        )
+    return count
