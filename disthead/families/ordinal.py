@@ -207,9 +207,10 @@ class OrdinalFamily(ClassFamily):
     disturbed by that; the head starts with loc = 0 and the cutpoints of the shares of the classes.
 
     Args:
-        num_classes: K, at least 2.
-        link: names F, see `Ordinal`.
-        form: what F is the probability of, see `Ordinal`. Cutpoints increase where it is
+        num_classes: the number of classes K, at least 2.
+        link: the distribution function F: "logit", "probit", "cloglog", "loglog" or "cauchit".
+        form: what F(cutpoints_k - loc) is: "cumulative" for P(Y <= k), "adjacent" for P(Y = k given
+            k or k + 1), "continuation" for P(Y = k given k or more). Cutpoints increase where it is
             "cumulative", and are any numbers otherwise.
 
     Raises:
