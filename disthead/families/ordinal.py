@@ -231,11 +231,11 @@ class OrdinalFamily(ClassFamily):
         "A latent number with a random error lies between two of the cutpoints, which part the "
         "classes. The features move it towards higher or lower classes."
     )
-    density = "P(Y <= k) = F(cutpoints_k - loc), F(x) = 1 / (1 + exp(-x)) of the logit"
+    density = "P(Y <= k) = F(cutpoints_k - loc), with link='logit' F(x) = 1 / (1 + exp(-x))"
     breaks = (
         "With shared cutpoints the features move all classes in one direction: where they widen or "
-        "narrow the spread over the classes, that is missed. Classes without an order need a "
-        "parameter each."
+        "narrow the spread over the classes, that is missed. Features that make the outer classes "
+        "more probable at once, as of classes without an order, move no single number."
     )
     remedy = (
         "Cutpoints that are predicted, another link, form='adjacent' or 'continuation'; "
