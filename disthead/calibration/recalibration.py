@@ -229,6 +229,20 @@ class Recalibration(nn.Module, ABC):
     def _recalibrate(self, dist: Distribution) -> Distribution:
         """The recalibrated distribution for one of batch_shape (..., *outputs)."""
 
+    def suits(self, dist: Distribution) -> bool:
+        """Whether this map is for distributions of this kind.
+
+        >>> from disthead.calibration import ScaleCalibration
+        >>> from disthead.families import Bernoulli, Normal
+        >>> ScaleCalibration().suits(Normal(0.0, 1.0)), ScaleCalibration().suits(Bernoulli(0.5))
+        (True, False)
+        """
+        try:
+            self._check_kind(each_output(dist))
+        except ValueError:
+            return False
+        return True
+
     def _check_kind(self, dist: Distribution) -> None:
         """Raises ValueError for a kind of distribution that this map is not for."""
 

@@ -183,7 +183,10 @@ class BinomialFamily(TrialsFamily):
         "Successes in a known number of trials, which are independent and have the same "
         "probability within a row."
     )
-    density = "p(y) = n! / (y! (n - y)!) probs^y (1 - probs)^(n - y), n = total_count"
+    density = (
+        "p(y) = n! / (y! (n - y)!) probs^y (1 - probs)^(n - y), n = total_count, probs = "
+        "1 / (1 + exp(-logits))"
+    )
     breaks = (
         "Trials of one row that resemble each other (patients of a hospital, seeds of a plant) "
         "scatter more than a binomial: its intervals are then too narrow."

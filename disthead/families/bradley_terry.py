@@ -70,7 +70,8 @@ class BradleyTerryFamily(Family):
     loss = "cross-entropy of loss, win and tie"
     noise = "Two items meet, and the odds of a win are the ratio of their worths exp(score)."
     density = (
-        "p(1) = exp(s_1) / N, p(0) = exp(s_2) / N, p(2) = ties exp((s_1 + s_2) / 2) / N, s = scores"
+        "p(1) = exp(s_1) / N, p(0) = exp(s_2) / N, p(2) = ties exp((s_1 + s_2) / 2) / N, s = "
+        "scores, N the sum of the three numerators"
     )
     breaks = (
         "Worths lie on one line: that A beats B, B beats C and C beats A cannot be told. An item "

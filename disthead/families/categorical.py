@@ -348,7 +348,7 @@ class ClassFamily(Family):
     """A family of K classes, whose targets are class indices or class probabilities.
 
     Args:
-        num_classes: K, at least 2.
+        num_classes: the number of classes K, at least 2.
 
     Raises:
         ValueError: without num_classes, or with fewer than 2.
@@ -410,7 +410,7 @@ class CategoricalFamily(ClassFamily):
     Its parameter is `logits`, shape (..., K).
 
     Args:
-        num_classes: K, at least 2.
+        num_classes: the number of classes K, at least 2.
 
     Raises:
         ValueError: without num_classes, or with fewer than 2.

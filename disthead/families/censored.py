@@ -77,6 +77,12 @@ class CensoredFamily(WrapperFamily):
         self.grad_takes_exposure = self.base.grad_takes_exposure
         self.least_log_std = self.base.least_log_std  # type: ignore[misc]
         self.domain = f"{self.base.domain}; or (lower, upper) around it"
+        if self.edge_remedy:
+            self.edge_remedy = (
+                "An observed number exactly at an end of the support, such as 0, has the density "
+                "zero or infinity. Where it stands for 'too small to measure', give the pair "
+                "(-inf, limit of detection)."
+            )
 
     def _check_base(self) -> None:
         super()._check_base()

@@ -195,7 +195,8 @@ class GaussianCopulaFamily(Family):
         "numbers are once each is mapped to its normal score."
     )
     density = (
-        "p(y) = prod_i f_i(y_i) exp(-(|L^-1 z|^2 - |z|^2) / 2) / det L, z_i = Phi^-1(F_i(y_i))"
+        "p(y) = prod_i f_i(y_i) exp(-(|L^-1 z|^2 - |z|^2) / 2) / det L, z_i = Phi^-1(F_i(y_i)), "
+        "f_i and F_i density and distribution function of a marginal, L = correlation_tril"
     )
     breaks = (
         "Extremes of different outputs are nearly independent, however strong the correlation. A "

@@ -161,7 +161,10 @@ class GeneralizedExtremeValueFamily(Family):
         "The largest of many values, such as the highest flood of a year: whatever the values are, "
         "their maxima tend to this distribution."
     )
-    density = "p(y) = t^(1 + c) exp(-t) / scale, t = (1 + c (y - loc) / scale)^(-1 / c)"
+    density = (
+        "p(y) = t^(1 + c) exp(-t) / scale, t = (1 + c (y - loc) / scale)^(-1 / c), "
+        "c = concentration"
+    )
     breaks = (
         "The concentration decides how far extremes reach, and a few dozen maxima hardly determine "
         "it. Targets beyond the limit loc - scale / c have no density. Below c = -1 the likelihood "

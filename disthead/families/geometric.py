@@ -169,7 +169,7 @@ class GeometricFamily(Family):
         "Independent trials with the same probability of success, repeated until the first "
         "success; y counts the failures before it. The variance is mean + mean^2."
     )
-    density = "p(y) = probs (1 - probs)^y"
+    density = "p(y) = probs (1 - probs)^y, probs = 1 / (1 + exp(-logits))"
     breaks = (
         "Where the chance of success changes from trial to trial, the number of failures scatters "
         "more, or less, than the mean says; zero is always the most probable count."

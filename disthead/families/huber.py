@@ -174,7 +174,7 @@ class HuberFamily(Family):
     )
     density = (
         "p(y) = exp(-rho(z)) / (scale N), z = (y - loc) / scale, rho(z) = z^2 / 2 for "
-        "|z| <= delta and delta |z| - delta^2 / 2 beyond"
+        "|z| <= delta and delta |z| - delta^2 / 2 beyond, N the integral of exp(-rho(z))"
     )
     breaks = (
         "Gross outliers still count in proportion to their distance. Skewed or bounded targets get "

@@ -47,13 +47,14 @@ class InflatedFamily(WrapperFamily):
     data_type = "univariate, of its base"
     domain = "that of its base, and the value"
     use = "one value much more frequent than its neighbours"
-    loss = "binary cross-entropy of the value plus that of its base"
+    loss = "-log(gate + (1 - gate) p_base(value)) at the value, that of its base elsewhere"
     noise = (
         "Some rows have the value for a reason of its own, and the others follow the base "
         "distribution."
     )
     density = (
-        "P(y = value) = gate + (1 - gate) p_base(value), p(y) = (1 - gate) p_base(y) elsewhere"
+        "P(y = value) = gate + (1 - gate) p_base(value), where p_base(value) is 0 for a continuous "
+        "base; p(y) = (1 - gate) p_base(y) elsewhere"
     )
     breaks = (
         "Without an excess of the value gate goes to zero, and its weights without end. Rows just "
@@ -138,7 +139,7 @@ class ZeroInflatedFamily(InflatedFamily):
     base_kinds = ("count",)
     domain = "that of its base, with extra zeros"
     use = "counts with more zeros than their base has"
-    loss = "binary cross-entropy of the extra zeros plus that of its base"
+    loss = "-log(gate + (1 - gate) p_base(0)) at 0, that of its base elsewhere"
     noise = (
         "Some rows cannot have an event, and their count is 0. The others have counts of the base "
         "distribution, some of which are 0 by chance."

@@ -72,7 +72,7 @@ class MixtureFamily(Family):
 
     Args:
         component: the family of the components, a name or a `Family`.
-        num_components: K.
+        num_components: the number of components K.
         component_options: options of the component family.
 
     Raises:
@@ -224,7 +224,7 @@ class NormalMixtureFamily(MixtureFamily):
     The parameters are `logits`, `loc` and `scale`, each of shape (..., K).
 
     Args:
-        num_components: K.
+        num_components: the number of components K.
     """
 
     name = "normal_mixture"

@@ -153,7 +153,7 @@ class MultivariateNormalFamily(Family):
     use = "multivariate regression"
     loss = "Mahalanobis distance + log determinant"
     noise = "Several outputs with symmetric, additive noise that is correlated between them."
-    density = "p(y) = exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L), L z = y - loc"
+    density = "p(y) = exp(-|z|^2 / 2) / ((2 pi)^(D/2) det L), L z = y - loc, L = scale_tril"
     breaks = (
         "Outliers pull the mean and the covariance. A full covariance has D (D + 1) / 2 "
         "parameters: too many for few rows or large D."

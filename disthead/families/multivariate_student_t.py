@@ -188,7 +188,7 @@ class MultivariateStudentTFamily(Family):
     )
     density = (
         "p(y) = Gamma((df + D) / 2) (1 + |z|^2 / df)^(-(df + D) / 2) / (Gamma(df / 2) "
-        "(df pi)^(D/2) det L), L z = y - loc"
+        "(df pi)^(D/2) det L), L z = y - loc, L = scale_tril"
     )
     breaks = (
         "All outputs have one df, and are never independent. L has D (D + 1) / 2 parameters: too "

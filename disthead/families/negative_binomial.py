@@ -365,8 +365,8 @@ class NegativeBinomialFamily(Family):
         "variance is mean + mean^2 / total_count."
     )
     density = (
-        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, mean = r "
-        "exp(logits)"
+        "p(y) = Gamma(y + r) / (Gamma(r) y!) (1 - probs)^r probs^y, r = total_count, probs = "
+        "1 / (1 + exp(-logits)), mean = r exp(logits)"
     )
     breaks = (
         "Counts that scatter less than their mean cannot be had: total_count grows without end. "

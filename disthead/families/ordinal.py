@@ -207,9 +207,10 @@ class OrdinalFamily(ClassFamily):
     disturbed by that; the head starts with loc = 0 and the cutpoints of the shares of the classes.
 
     Args:
-        num_classes: K, at least 2.
-        link: names F, see `Ordinal`.
-        form: what F is the probability of, see `Ordinal`. Cutpoints increase where it is
+        num_classes: the number of classes K, at least 2.
+        link: the distribution function F: "logit", "probit", "cloglog", "loglog" or "cauchit".
+        form: what F(cutpoints_k - loc) is: "cumulative" for P(Y <= k), "adjacent" for P(Y = k given
+            k or k + 1), "continuation" for P(Y = k given k or more). Cutpoints increase where it is
             "cumulative", and are any numbers otherwise.
 
     Raises:
@@ -230,11 +231,11 @@ class OrdinalFamily(ClassFamily):
         "A latent number with a random error lies between two of the cutpoints, which part the "
         "classes. The features move it towards higher or lower classes."
     )
-    density = "P(Y <= k) = F(cutpoints_k - loc), F(x) = 1 / (1 + exp(-x)) of the logit"
+    density = "P(Y <= k) = F(cutpoints_k - loc), with link='logit' F(x) = 1 / (1 + exp(-x))"
     breaks = (
         "With shared cutpoints the features move all classes in one direction: where they widen or "
-        "narrow the spread over the classes, that is missed. Classes without an order need a "
-        "parameter each."
+        "narrow the spread over the classes, that is missed. Features that make the outer classes "
+        "more probable at once, as of classes without an order, move no single number."
     )
     remedy = (
         "Cutpoints that are predicted, another link, form='adjacent' or 'continuation'; "

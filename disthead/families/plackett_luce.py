@@ -391,7 +391,7 @@ class PlackettLuceFamily(Family):
         "Items are chosen one after the other, each with a probability proportional to its worth "
         "among those that are left."
     )
-    density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j})"
+    density = "P(y) = prod_i exp(s_{y_i}) / sum_{j >= i} exp(s_{y_j}), s = logits"
     breaks = (
         "The odds of two items do not depend on which others are there, which fails for near "
         "duplicates. An item that wins or loses against all others has a score without bound."

@@ -96,6 +96,12 @@ class ShiftedFamily(WrapperFamily):
             }
             self.row_constants = {**self.base.row_constants, **self.own_row_constants}
         self.support = Shifted(self.base.support, self.loc)
+        if self.edge_remedy:
+            self.edge_remedy = (
+                "A target of exactly loc has the density zero or infinity. Where it is an outcome "
+                "of its own, take inflated with value=loc and this family as its base. Where it "
+                "comes from rounding, take a loc that is half a step lower."
+            )
         self.domain = (
             f"{'loc' if loc is None else f'{self.loc:g}'} + x, x as in: {self.base.domain}"
         )
@@ -112,6 +118,9 @@ class ShiftedFamily(WrapperFamily):
                     f"{column} less loc must be in the support of {self.base.name} "
                     f"({self.base.domain}), got {locate(outside, x)}. Correct loc in these rows."
                 )
+
+    def _on_edge(self, values: Tensor) -> bool:
+        return self.base._on_edge(values - (self.loc or 0.0))
 
     def initial_estimate(self, y: Tensor) -> dict[str, Tensor]:
         """That of the base for y - loc; for y less its minimum where rows have their own shifts."""

@@ -199,7 +199,7 @@ class SkewTFamily(Family):
     )
     density = (
         "p(y) = 2 t(z; df) T(w; df + 1) / scale, w = slant z sqrt((df + 1) / (df + z^2)), "
-        "z = (y - loc) / scale"
+        "z = (y - loc) / scale, t and T density and distribution function of Student's t"
     )
     breaks = (
         "Four parameters need many targets: little data cannot tell df from scale, nor slant from "

@@ -58,8 +58,9 @@ class TruncatedFamily(WrapperFamily):
         "the base beyond a bound, location and scale are hardly told apart."
     )
     remedy = (
-        "inflated or hurdle where a bound is itself a frequent value; the base alone where no row "
-        "was left out; a shared scale where the fit is unstable."
+        "censored where values beyond a bound are recorded at it; inflated or hurdle where a bound "
+        "is itself a frequent value; the base alone where no row was left out; a shared scale "
+        "where the fit is unstable."
     )
 
     def __init__(

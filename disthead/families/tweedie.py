@@ -441,8 +441,9 @@ class TweedieFamily(Family):
         "amounts there are and how large they are."
     )
     density = (
-        "p(y) = sum over n of Poisson(n) gamma(y; n), P(0) = exp(-mean^(2 - power) / (dispersion "
-        "(2 - power)))"
+        "y is the sum of N gamma numbers of concentration (2 - power) / (power - 1) and mean "
+        "dispersion (2 - power) mean^(power - 1); N is of a Poisson distribution of rate "
+        "mean^(2 - power) / (dispersion (2 - power)), and P(0) = exp(-rate)"
     )
     breaks = (
         "The probability of zero follows from mean, dispersion and power: it cannot vary by "

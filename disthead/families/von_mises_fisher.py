@@ -193,7 +193,10 @@ class VonMisesFisherFamily(Family):
     use = "directions in space, embeddings"
     loss = "cosine error: concentration (1 - cos)"
     noise = "Directions in space that scatter symmetrically about one mean direction."
-    density = "p(y) = C exp(k loc . y), C = k^nu / ((2 pi)^(D/2) I_nu(k)), nu = D / 2 - 1"
+    density = (
+        "p(y) = C exp(k loc . y), C = k^nu / ((2 pi)^(D/2) I_nu(k)), k = concentration, "
+        "nu = D / 2 - 1"
+    )
     breaks = (
         "Opposite directions, as of an axis, average to none. Directions that scatter along a "
         "great circle, or farther one way than another, do not fit one concentration."

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -24,13 +25,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from disthead.arguments import check_not_empty
 from disthead.arrays import as_names
+from disthead.calibration import ScaleCalibration, TemperatureScaling
 from disthead.configurations import check_keys, configuration
 from disthead.data.columns import Columns
 from disthead.data.row_groups import find_files
 from disthead.data.table import read_as_written
-from disthead.distributions.base import CLASSES
 from disthead.errors import nearest, pick, raised_in
-from disthead.families.family import takes_classes, takes_pairs
+from disthead.families.family import Family, takes_classes, takes_pairs
 from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
 from disthead.networks.model_folder import is_model_folder
@@ -731,9 +732,11 @@ class _CLI(LightningCLI):
         path = quoted(best.best_model_path)
         print(f"next: disthead test --ckpt {path}")
         if self.datamodule.has("val"):
-            has_logits = self.model.head.family.kind in (*CLASSES, "ranking")
-            method = " --method TemperatureScaling" * has_logits
-            print(f"or, to correct its uncertainty: disthead recalibrate --ckpt {path}{method}")
+            method = _recalibration_of(self.model.head.family)
+            if method is None:
+                print(f"or, for verdicts on its uncertainty: disthead evaluate --ckpt {path}")
+            else:
+                print(f"or, to correct its uncertainty: disthead recalibrate --ckpt {path}{method}")
 
     def predict(self, **options: Any) -> None:
         """Predict all rows, and write the predictions to `--out`."""
@@ -849,6 +852,16 @@ class _CLI(LightningCLI):
         if failed:  # that process has printed its error
             sys.exit(failed if failed > 0 else 128 - failed)
         return None
+
+
+def _recalibration_of(family: Family) -> str | None:
+    """The option that names a recalibration for a family; empty for the default, None for none."""
+    if family.is_censored:  # no recalibration learns from censored targets
+        return None
+    example = family.from_raw(torch.zeros(family.width()))
+    if ScaleCalibration().suits(example):
+        return ""
+    return " --method TemperatureScaling" if TemperatureScaling().suits(example) else None
 
 
 def _with_options(model: Any, named: Sequence[str]) -> Any:

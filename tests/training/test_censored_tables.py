@@ -130,6 +130,9 @@ def test_the_command_line_trains_and_predicts(lifetimes, tmp_path, monkeypatch, 
     fit = ["fit", "--data.path=lives.csv", "--data.target=time", "--data.event=died"]
     family = ["--model.family=censored", "--model.family_options={base: log_normal}"]
     assert main([*fit, *family, "--trainer.max_epochs=2", *QUIET]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert "disthead evaluate --ckpt" in printed
+    assert "recalibrate" not in printed  # which learns from observed targets alone
     (best,) = tmp_path.glob("**/best*.ckpt")
     predict = ["predict", "--ckpt_path", str(best), "--data.path=lives.csv", "--out=p.csv", *QUIET]
     assert main(predict) == 0, capsys.readouterr().err
