@@ -107,6 +107,7 @@ from tests.truth import (
     ordinal_cdf,
     ordinal_log_prob,
     plackett_luce_log_prob,
+    plackett_luce_ties_log_prob,
     poisson_crps,
     poisson_log_prob,
     positive,
@@ -1540,7 +1541,7 @@ CLASSES = [
         "bradley_terry",
         [0.6, -0.3, 0.2],
         kind="classes",
-        links="scores identity, ties softplus",
+        links="logits softmax, ties softplus",
         truth=Truth(
             (identity, identity, softplus),
             (LOGITS, LOGITS, SPREADS),
@@ -1789,7 +1790,21 @@ RANKINGS = [
             lambda *scores: [(0, 1, 2, 3), (3, 1, 0, 2), (2, 0, -1, -1), (1, -1, -1, -1)],
             log_prob=plackett_luce_log_prob,
         ),
-    )
+    ),
+    Case(
+        "plackett_luce_ties",
+        "plackett_luce_ties",
+        [0.3, -0.2, 1.0, 0.1, -0.4],
+        event_shape=(4,),
+        kind="ranking",
+        links="logits softmax, ties softplus",
+        truth=Truth(
+            (identity,) * 4 + (softplus,),
+            ((-30.0, 0.0), (-20.0, 0.3), (1.0, 30.0), (0.0,), (-2.0, 1.0)),
+            lambda *parameters: [(0, 1, 2, 3), (3, 1 + 4, 0, 2), (2, 0 + 4, -1, -1), (1, 3, 0, 6)],
+            log_prob=plackett_luce_ties_log_prob,
+        ),
+    ),
 ]
 INDEPENDENT = [
     Case("independent normals", "normal", [0.3, -0.4, -1.0, 0.5], event_shape=(2,)),

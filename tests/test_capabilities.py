@@ -57,11 +57,11 @@ OF_OUTPUTS = {
 
 def answer_shape(case, method: str) -> tuple[int, ...]:
     """The shape of an answer beyond the batch."""
-    event, size = case.event_shape, len(case.raw)
+    event = case.event_shape
     if method in ("covariance", "pairwise"):
         return (*event, *event)
     if method == "top1":
-        return (size,)
+        return event
     if method == "expected_cost":  # one for each decision
         return (*event, class_count(case.dist()))
     return event if method in OF_NUMBERS or (case.outputs and method in OF_OUTPUTS) else ()

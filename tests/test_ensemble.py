@@ -2,7 +2,6 @@
 uncertainty split.
 """
 
-import itertools
 import math
 
 import pytest
@@ -11,6 +10,7 @@ from torch.distributions import kl_divergence
 
 import disthead as dh
 from disthead.capabilities import capabilities
+from disthead.distributions.rankings import ranks
 from disthead.families.ensembles import ensemble
 from tests.cases import (
     AFFINE_COUNTS,
@@ -277,14 +277,17 @@ def test_entropy_of_vectors_against_brute_force(generator):
 def test_rankings_against_all_orders(case, generator):
     members = members_of(case, generator)
     dist = ensemble(members)
-    rankings = torch.tensor(list(itertools.permutations(range(4))))
+    rankings = members.enumerate_support(expand=False).reshape(-1, 4)
     log_probs = torch.stack([dist.log_prob(ranking.expand(ROWS, 4)) for ranking in rankings])
     torch.testing.assert_close(log_probs.exp().sum(0), torch.ones(ROWS, dtype=torch.float64))
     assert torch.equal(dist.mode, rankings[log_probs.argmax(0)])
-    first = torch.stack([log_probs.exp()[rankings[:, 0] == item].sum(0) for item in range(4)], -1)
-    torch.testing.assert_close(dist.top1, first)
-    places = rankings.argsort(-1).double()
-    torch.testing.assert_close(dist.expected_rank, log_probs.exp().mT @ places)
+    places = ranks(rankings, 4).double()
+    first = (places == 0).double()
+    share = first / first.sum(-1, keepdim=True)
+    torch.testing.assert_close(dist.top1, log_probs.exp().mT @ share)
+    before = (places.unsqueeze(-1) > places.unsqueeze(-2)).double().sum(-1)
+    ties = (places.unsqueeze(-1) == places.unsqueeze(-2)).double().sum(-1) - 1
+    torch.testing.assert_close(dist.expected_rank, log_probs.exp().mT @ (before + 0.5 * ties))
     exact = -(log_probs.exp() * log_probs).sum(0)
     assert ((dist.entropy() - exact).abs() < 0.05).all()
 

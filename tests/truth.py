@@ -920,6 +920,28 @@ def plackett_luce_log_prob(*parameters):
     return total
 
 
+def plackett_luce_ties_log_prob(*parameters):
+    """With at most two items at a place: the last parameter is the odds of a tie."""
+    *scores, ties, order = parameters
+    size, places = len(scores), []
+    for item in (int(item) for item in order if item >= 0):
+        if item >= size:
+            places[-1].append(item - size)
+        else:
+            places.append([item])
+
+    def worth(items):
+        bonus = mp.log(ties) if len(items) == 2 else mp.mpf(0)
+        return bonus + sum(scores[item] for item in items) / len(items)
+
+    left, total = list(range(size)), mp.mpf(0)
+    for items in places:
+        sets = [[a] for a in left] + [[a, b] for a in left for b in left if a < b]
+        total += worth(items) - log_sum_exp([worth(chosen) for chosen in sets])
+        left = [item for item in left if item not in items]
+    return total
+
+
 def ordinal_cdf(loc, first, gap, y):
     """Three ordered classes with cutpoints first and first + gap, by the logit."""
     return mp.mpf(1) if y == 2 else sigmoid(first + y * gap - loc)

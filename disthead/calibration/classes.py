@@ -18,6 +18,7 @@ from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.ordered_categorical import OrderedCategorical
 from disthead.families.plackett_luce import PlackettLuce
+from disthead.families.plackett_luce_ties import PlackettLuceTies
 from disthead.optimise import minimise
 
 __all__ = ["ClassRecalibration", "TemperatureScaling", "VectorScaling"]
@@ -154,6 +155,8 @@ def _divided(dist: Distribution, logits: Tensor, temperature: Tensor) -> Tensor:
 
 
 def _with_logits(dist: Distribution, logits: Tensor) -> Distribution:
+    if isinstance(dist, PlackettLuceTies):
+        return PlackettLuceTies(logits, log_ties=dist.log_ties.to(logits.dtype))
     return _RECALIBRATED[dist.kind](logits=logits)
 
 

@@ -11,13 +11,13 @@ from disthead.arrays import exactly_one
 from disthead.distributions.base import Distribution
 from disthead.distributions.censored import Censored
 from disthead.distributions.independent import Independent
+from disthead.distributions.rankings import Rankings
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import Vector
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.mixture_family import mixture
 from disthead.families.ordered_categorical import OrderedCategorical
-from disthead.families.plackett_luce import PlackettLuce
 from disthead.special.probabilities import divergence, log_odds, log_probability, log_sum_exp
 
 __all__ = [
@@ -86,7 +86,7 @@ def ensemble(members: Distribution) -> Distribution:
             if probs is None
             else BernoulliEnsemble(member_probs=probs)
         )
-    if isinstance(components, PlackettLuce):
+    if isinstance(components, Rankings):
         return RankingEnsemble(components)
     if isinstance(components, Independent):
         return IndependentEnsemble(components)
@@ -423,12 +423,14 @@ class IndependentEnsemble(_Joint, Independent):
         return _total_covariance(self.components, self.mean)
 
 
-class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
+class RankingEnsemble(_WithoutVariance, _Joint, Rankings):
     """Distribution of rankings with P(ranking) = mean over members of P_m(ranking).
 
     Args:
-        components: a `PlackettLuce` with batch_shape (..., members); its event_shape is (K,).
+        components: a distribution of rankings with batch_shape (..., members); its event_shape is
+            (K,).
 
+    >>> from disthead.families.plackett_luce import PlackettLuce
     >>> RankingEnsemble(PlackettLuce(torch.tensor([[9.0, 0.0], [-9.0, 0.0]]))).top1
     tensor([0.5000, 0.5000])
     """
@@ -440,8 +442,8 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
         )
 
     @property
-    def num_items(self) -> int:
-        return self.event_shape[0]
+    def support(self) -> Any:
+        return self.components.support
 
     @property
     def top1(self) -> Tensor:
@@ -458,10 +460,7 @@ class RankingEnsemble(_WithoutVariance, _Joint, PlackettLuce):
         It is exact for up to 6 items, and the most probable of the members' modes for more.
         """
         if self.num_items <= _MOST_ITEMS:
-            items = torch.arange(self.num_items, device=self.device)
-            rankings = torch.cartesian_prod(*[items] * self.num_items).reshape(-1, self.num_items)
-            rankings = rankings[(rankings.sort(-1).values == items).all(-1)]
-            rankings = rankings.reshape((-1,) + (1,) * len(self.batch_shape) + self.event_shape)
+            rankings = self.components.enumerate_support(expand=False).squeeze(-2)
             rankings = rankings.expand(rankings.shape[:1] + self.batch_shape + self.event_shape)
         else:
             rankings = self.components.mode.movedim(-2, 0)

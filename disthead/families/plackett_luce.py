@@ -12,8 +12,8 @@ from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.arrays import exactly_one
-from disthead.distributions.base import MOST_OUTCOMES, Distribution, tensors, to_double
-from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.base import MOST_OUTCOMES, tensors, to_double
+from disthead.distributions.rankings import Ranking, Rankings, absent_items
 from disthead.distributions.scores import draw
 from disthead.distributions.vector import dimension
 from disthead.families.family import Family
@@ -27,57 +27,14 @@ from disthead.links import LINKS
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import log_probability
 
-__all__ = ["PlackettLuce", "PlackettLuceFamily", "Ranking", "absent_items", "ranking"]
+__all__ = ["PlackettLuce", "PlackettLuceFamily"]
 
 EXACT_ITEMS = 10  # up to here entropy and divergence are sums over all 2^K sets of items
 SAMPLED_RANKINGS = 1024  # samples for more items
 _BITS = 62  # of a non-negative integer, one for each item
 
 
-class Ranking(constraints.Constraint):
-    """The constraint on rankings of items: distinct item indices, best first, shape (..., K).
-
-    A partial ranking has at least one item and ends with -1. A tensor with less than K columns
-    holds partial rankings. Where not all items were there to be ranked, -2 - i after the ranked
-    items says that item i was absent.
-
-    Args:
-        size: K, the number of items.
-    """
-
-    is_discrete = True
-    event_dim = 1
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def check(self, value: Tensor) -> Tensor:
-        width = value.shape[-1]
-        if not 1 <= width <= self.size:
-            return torch.zeros(value.shape[:-1], dtype=torch.bool, device=value.device)
-        ranked, named = value >= 0, value != -1
-        items = (value == value.floor()) & (value < self.size) & (value > -2 - self.size)
-        no_gap = (ranked[..., :-1] | ~ranked[..., 1:]).all(-1)
-        item = torch.where(ranked, value, -2 - value)
-        place = torch.where(named & items, item, self.size).long()
-        has_place = torch.zeros(
-            (*value.shape[:-1], self.size + 1), dtype=torch.bool, device=value.device
-        )
-        has_place = has_place.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
-        distinct = has_place.sum(-1) == named.sum(-1)
-        return items.all(-1) & no_gap & distinct & ranked[..., 0]
-
-    def __repr__(self) -> str:
-        return (
-            f"rankings of {self.size} items, best first, -1 after a partial one, -2 - i for an "
-            "absent item i"
-        )
-
-
-ranking = Ranking
-
-
-class PlackettLuce(Distribution):
+class PlackettLuce(Rankings):
     """Plackett-Luce distribution: P(y) = prod_i exp(s[y_i]) / sum_{j >= i} exp(s[y_j]).
 
     y is a ranking: item indices, best first, shape (..., K). A partial ranking (top-k) is padded
@@ -101,7 +58,6 @@ class PlackettLuce(Distribution):
     (tensor([0, 2, 1]), tensor(0.4863))
     """
 
-    kind = "ranking"
     arg_constraints = {
         "logits": constraints.real_vector,
         "probs": constraints.independent(constraints.nonnegative, 1),
@@ -120,11 +76,6 @@ class PlackettLuce(Distribution):
         if "given_probs" in parameters:
             self.logits = log_probability(parameters["given_probs"])
 
-    @property
-    def num_items(self) -> int:
-        """The number of items, K."""
-        return self.event_shape[0]
-
     def _finite_logits(self) -> Tensor:
         """Finite scores: those of absent items are so low that they come last, in any order.
 
@@ -135,10 +86,6 @@ class PlackettLuce(Distribution):
         worth = to_double(self.given_probs)
         least = torch.where(worth > 0, worth, torch.inf).detach().amin(-1, keepdim=True)
         return (worth + torch.where(worth == 0, least * math.exp(-ABSENT_GAP), 0.0)).log()
-
-    @property
-    def support(self) -> Ranking:
-        return Ranking(self.num_items)
 
     def log_prob(self, y: Tensor) -> Tensor:
         """The logarithm of P(y), in O(K) for each row, by cumulative sums from the last place.
@@ -200,11 +147,6 @@ class PlackettLuce(Distribution):
         scores = self._finite_logits()
         return torch.sigmoid(scores.unsqueeze(-1) - scores.unsqueeze(-2)).to(self.dtype)
 
-    @property
-    def expected_rank(self) -> Tensor:
-        """The mean place of each item, shape (..., K): the expected number of items before it."""
-        return self.pairwise.sum(-2) - 0.5  # less its own entry, sigmoid(0)
-
     def entropy(self) -> Tensor:
         """The entropy in nats: exact for up to 10 items, else estimated by 1024 samples.
 
@@ -254,90 +196,6 @@ class PlackettLuce(Distribution):
             through = (reached[..., before] * step).sum(-1)
             reached = torch.where(count == stage, through, reached)
         return torch.where(count < size, reached * values, 0.0).sum(-1)
-
-    @property
-    def mean(self) -> Tensor:
-        raise self._unanswered(
-            "mean",
-            "an average of item indices means nothing; expected_rank gives the mean place "
-            "of each item.",
-        )
-
-    @property
-    def variance(self) -> Tensor:
-        raise self._unanswered(
-            "variance",
-            "item indices are names, not numbers; pairwise and entropy() say how "
-            "uncertain the ranking is.",
-        )
-
-    @property
-    def median(self) -> Tensor:
-        raise self._no_order("median")
-
-    def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
-        raise self._unanswered(
-            "rsample", "rankings do not move continuously with the scores; use sample()."
-        )
-
-    def energy_score(
-        self, y: Tensor, samples: int = 512, generator: torch.Generator | None = None
-    ) -> Tensor:
-        raise self._unanswered("energy_score", "item indices have no distance; use log_prob(y).")
-
-    def crps(self, y: Tensor) -> Tensor:
-        raise self._unanswered(
-            "crps", "it scores one number, and item indices have no distance; use log_prob(y)."
-        )
-
-    def cdf(self, y: Tensor) -> Tensor:
-        raise self._no_order("cdf")
-
-    def log_cdf(self, y: Tensor) -> Tensor:
-        raise self._no_order("log_cdf")
-
-    def log_survival(self, y: Tensor) -> Tensor:
-        raise self._no_order("log_survival")
-
-    def cdf_limits(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        raise self._no_order("cdf_limits")
-
-    def icdf(self, q: Tensor) -> Tensor:
-        raise self._no_order("icdf")
-
-    def pit(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        raise self._no_order("pit")
-
-    def interval(self, level: float) -> Interval | Arc:
-        raise self._no_order("interval")
-
-    def highest_density(self, level: float) -> Interval | Arc:
-        raise self._no_order("highest_density")
-
-    def affine(self, loc: Tensor, scale: Tensor) -> Distribution:
-        raise self._unanswered("affine", "item indices have no units.")
-
-    def _no_order(self, question: str) -> NotImplementedError:
-        return self._unanswered(
-            question,
-            "rankings are not ordered among themselves; mode, top1, pairwise and expected_rank "
-            "summarise them.",
-        )
-
-
-def absent_items(y: Tensor, size: int) -> Tensor:
-    """Which items were not there to be ranked, booleans (..., K).
-
-    Args:
-        y: rankings, shape (..., columns), with -2 - i for an absent item i.
-        size: K, the number of items.
-
-    >>> absent_items(torch.tensor([2, 0, -3]), 3)
-    tensor([False,  True, False])
-    """
-    place = torch.where(y < -1, -2 - y, size).long()
-    is_absent = torch.zeros((*y.shape[:-1], size + 1), dtype=torch.bool, device=y.device)
-    return is_absent.scatter(-1, place, torch.ones_like(place, dtype=torch.bool))[..., :-1]
 
 
 def _are_full_rankings(y: Tensor, size: int) -> bool:

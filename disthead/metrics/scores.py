@@ -13,6 +13,7 @@ from torch import Tensor
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.distributions.outputs import Point, error_of, interval_width, marginals_of
+from disthead.distributions.rankings import ranks
 from disthead.distributions.univariate import check_level
 from disthead.metrics.checks import chunks
 from disthead.metrics.mean import Score
@@ -287,7 +288,9 @@ class Accuracy(Score):
         """The score of each row; see `Score.score`."""
         kind = each_output(dist).kind
         if kind == "ranking":
-            return ((dist.mode[..., : y.shape[-1]] == y) | (y < 0)).all(-1).float()
+            size = dist.num_items
+            rank = ranks(y, size)
+            return ((ranks(dist.mode, size) == rank) | (rank == size)).all(-1).float()
         if kind not in ("count", *CLASSES):
             raise NotImplementedError(
                 f"{type(dist).__name__} is continuous: no single value has a probability. Coverage "
@@ -327,9 +330,9 @@ class TopKHitRate(Score):
 class KendallTau(Score):
     """The mean of Kendall's tau between the predicted and the true ranking, from -1 to 1.
 
-    It is over the pairs of items that the true ranking decides. Of two items, the one that is more
-    probably better is predicted first. Items after the end (-1) of a partial ranking are below the
-    others and tied with each other. Source: Kendall 1938.
+    It is over the pairs of items that the true ranking decides, which ties do not. Of two items,
+    the one that is more probably better is predicted first. Items after the end (-1) of a partial
+    ranking are below the others and tied with each other. Source: Kendall 1938.
 
     Raises:
         NotImplementedError: by `update`, for distributions other than of rankings.
@@ -345,24 +348,18 @@ class KendallTau(Score):
                 f"{type(dist).__name__} is no distribution of rankings, which Kendall's tau "
                 "compares."
             )
-        size = dist.num_items
-        places = torch.arange(y.shape[-1], device=y.device).expand(y.shape)
-        # one more column, for the padding
-        rank = torch.full((*y.shape[:-1], size + 1), size, device=y.device)
-        rank = rank.scatter(-1, torch.where(y < 0, size, y).long(), places)[..., :size]
+        rank = ranks(y, dist.num_items)
         before = torch.sign(rank.unsqueeze(-1) - rank.unsqueeze(-2))
         guess = -torch.sign(dist.pairwise - 0.5)
         return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
-
 
 
 def _first_places(dist: Distribution) -> Tensor:
     """The probability of each item to be the best, on some increasing scale."""
     try:
         return dist.logits
-    except NotImplementedError:  # several models, whose scores cannot be averaged
+    except NotImplementedError:  # of several models, and where items tie
         return dist.top1
-
 
 
 def _checked(point: Point) -> Point:
