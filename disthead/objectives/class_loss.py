@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_number, as_tensor
-from disthead.distributions.base import CLASSES, Distribution, Kind
+from disthead.distributions.base import CLASSES, Distribution, Kind, to_double
 from disthead.distributions.independent import Independent, class_count, each_output
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
@@ -39,6 +39,7 @@ class ClassLoss:
             values = self._of(output.log_prob(y), y)
             if weights is not None:
                 values = values * at_label(weights, y, output)
+            values = infinite_without_label(values, y, class_count(output))
         else:
             log_probs = class_log_probs(output)
             losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=y.device))
@@ -73,7 +74,7 @@ class ClassLoss:
                 f"{weights.tolist()}: of a class of weight 0 the training tells nothing."
             )
         with torch.inference_mode(False), torch.enable_grad():
-            log_probs = class_log_probs(output._in_double()).detach().clone().requires_grad_()
+            log_probs = class_log_probs(output.map(to_double)).detach().clone().requires_grad_()
             losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device))
             (slope,) = torch.autograd.grad(losses.sum(), log_probs)  # phi'(v) v, which is negative
         slope = -slope if weights is None else -slope * weights
@@ -158,15 +159,20 @@ def expected_over_labels(output: Distribution, y: Tensor, losses: Tensor) -> Ten
 
     It is infinite for numbers that are no label, as the negative log-likelihood is.
     """
+    if y.shape != output.batch_shape:
+        return expected(y, losses)
     if output.kind == "binary":
         y = y if y.is_floating_point() else y.to(losses.dtype)
         value = expected(torch.stack([1 - y, y], -1), losses)
         return torch.where((y >= 0) & (y <= 1), value, torch.inf)
-    if y.shape != output.batch_shape:
-        return expected(y, losses)
     count = losses.shape[-1]
     value = losses.gather(-1, as_index(y, count).unsqueeze(-1)).squeeze(-1)
-    return torch.where((y >= 0) & (y < count) & (y == y.floor()), value, torch.inf)
+    return infinite_without_label(value, y, count)
+
+
+def infinite_without_label(values: Tensor, y: Tensor, count: int) -> Tensor:
+    """The values, infinite where a number is no label, as the negative log-likelihood is."""
+    return torch.where((y >= 0) & (y < count) & (y == y.floor()), values, torch.inf)
 
 
 def as_index(y: Tensor, count: int) -> Tensor:

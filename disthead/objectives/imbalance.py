@@ -168,7 +168,8 @@ class logit_adjusted:
         output: Any = class_output(dist, "logit_adjusted")
         shift = one_per_class(shifts, output, "prior of logit_adjusted")
         logits = class_log_probs(output) if output.kind == "binary" else output.logits
-        return with_logits(dist, logits + shift)
+        # with the maximum at 0 the sum keeps its digits
+        return with_logits(dist, logits - logits.amax(-1, keepdim=True).detach() + shift)
 
 
 def _logs(prior: Sequence[float], strength: float) -> list[float]:

@@ -19,6 +19,7 @@ from disthead.objectives.class_loss import (
     class_log_probs,
     class_output,
     expected_over_labels,
+    infinite_without_label,
     mean_over_outputs,
 )
 from disthead.special.probabilities import log_probability, log_sum_exp
@@ -168,8 +169,8 @@ def _of_seen_label(dist: Distribution, output: Distribution, y: Any, log_rates: 
     log_probs = class_log_probs(output)
     of_label = log_rates.mT
     if y.shape == output.batch_shape and output.kind != "binary":
-        value = log_sum_exp(log_probs + of_label[as_index(y, len(of_label))])
-        values = torch.where((y >= 0) & (y < len(of_label)) & (y == y.floor()), -value, torch.inf)
+        values = -log_sum_exp(log_probs + of_label[as_index(y, len(of_label))])
+        values = infinite_without_label(values, y, len(of_label))
     else:
         losses = -log_sum_exp(log_probs.unsqueeze(-2) + of_label)
         values = expected_over_labels(output, y, losses)
