@@ -39,7 +39,8 @@ class ClassLoss:
             values = self._of(output.log_prob(y), y)
             if weights is not None:
                 values = values * at_label(weights, y, output)
-            values = infinite_without_label(values, y, class_count(output))
+            if output.kind != "binary" or not y.is_floating_point():  # which are looked at
+                values = infinite_without_label(values, y, class_count(output))
         else:
             log_probs = class_log_probs(output)
             losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=y.device))
@@ -135,9 +136,9 @@ def class_log_probs(output: Any) -> Tensor:
 
 
 def are_labels(output: Distribution, y: Tensor) -> bool:
-    """Whether targets are known to be labels, not probabilities of them.
+    """Whether targets are labels, not probabilities of them.
 
-    Numbers between two outcomes are looked for only where the numbers can be read.
+    Floating targets of two outcomes are labels where their numbers can be read and are 0 or 1.
     """
     if y.shape != output.batch_shape:
         return False
