@@ -111,7 +111,7 @@ class asymmetric(ClassLoss):
     soft label counts as the expectation over labels drawn from it.
 
     Raises:
-        NotImplementedError: for a distribution that is not of two outcomes.
+        NotImplementedError: for a distribution that is not of two outcomes or two classes.
         ValueError: for options that are not valid.
         TargetError: as `disthead.nll`.
 
@@ -124,14 +124,21 @@ class asymmetric(ClassLoss):
     gamma_negative: float = 4.0
     gamma_positive: float = 0.0
     margin: float = 0.05
-    _kinds = ("binary",)
-    _remedy = "use focal, which takes classes, or nll"
 
     def __post_init__(self) -> None:
         check_number(self, "gamma_negative", *_ZERO_OR_MORE)
         check_number(self, "gamma_positive", *_ZERO_OR_MORE)
         expected = "a probability from 0 to below 1, such as 0.05"
         check_number(self, "margin", expected, lambda margin: 0 <= margin < 1)
+
+    def _output(self, dist: Distribution) -> Distribution:
+        output = super()._output(dist)
+        if class_count(output) != 2:
+            raise NotImplementedError(
+                f"{type(output).__name__} of {class_count(output)} classes has no asymmetric: it "
+                "is for two outcomes, such as each label of several; use focal or nll."
+            )
+        return output
 
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         other = -torch.expm1(log_prob)  # the probability of the other outcome

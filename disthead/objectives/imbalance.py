@@ -16,11 +16,13 @@ from disthead.losses import as_targets
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    numbers_of_classes,
+    one_per_class,
+)
+from disthead.objectives.class_targets import (
     class_log_probs,
     class_output,
     mean_over_outputs,
-    numbers_of_classes,
-    one_per_class,
     with_logits,
 )
 from disthead.objectives.classes import class_weights

@@ -13,9 +13,9 @@ from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_count
 from disthead.errors import locate
 from disthead.losses import as_targets
-from disthead.objectives.class_loss import (
+from disthead.objectives.class_loss import check_number
+from disthead.objectives.class_targets import (
     as_index,
-    check_number,
     class_log_probs,
     class_output,
     expected_over_labels,
