@@ -141,6 +141,12 @@ def one_per_class(values: Sequence[float], output: Distribution, name: str) -> T
     return torch.tensor(values, dtype=output.dtype, device=output.device)
 
 
+def complement(log_prob: Tensor) -> Tensor:
+    """1 - p from log p, with the gradient 0 at p = 0, where log p is infinite."""
+    impossible = log_prob == -torch.inf
+    return torch.where(impossible, 1.0, -torch.expm1(log_prob))
+
+
 def power(base: Tensor, exponent: float) -> Tensor:
     """The power base ** exponent for 0 <= base <= 1 and exponent >= 0, with a finite slope at 0."""
     if exponent == 0:

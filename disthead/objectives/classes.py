@@ -13,6 +13,7 @@ from disthead.distributions.independent import class_count
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    complement,
     numbers_of_classes,
     one_per_class,
     power,
@@ -71,7 +72,7 @@ class focal(ClassLoss):
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         if self.gamma == 0:
             return -log_prob
-        return -power(-torch.expm1(log_prob), self.gamma) * log_prob
+        return -power(complement(log_prob), self.gamma) * log_prob
 
     def _weights(self, output: Distribution) -> Tensor | None:
         alpha = self.alpha
@@ -141,7 +142,7 @@ class asymmetric(ClassLoss):
         return output
 
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
-        other = -torch.expm1(log_prob)  # the probability of the other outcome
+        other = complement(log_prob)  # the probability of the other outcome
         present = -power(other, self.gamma_positive) * log_prob
         # 1 - p_m; without a margin the logarithm is exact also where it is far below zero
         log_rest = (log_prob.exp() + self.margin).clamp(max=1).log() if self.margin else log_prob

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -85,17 +86,23 @@ class forward_corrected:
             )
         object.__setattr__(self, "transition", tuple(tuple(row) for row in matrix.tolist()))
 
+    @cached_property
+    def _matrix(self) -> Tensor:
+        return torch.tensor(self.transition, dtype=torch.float64)
+
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The objective of each row, shape (...,)."""
         output = class_output(dist, "forward_corrected")
         count, value = class_count(output), self.transition
         if isinstance(value, float):
-            matrix = torch.full((count, count), value / count, dtype=output.dtype)
+            matrix = torch.full((count, count), value / count, dtype=torch.float64)
             matrix.diagonal().add_(1 - value)
         else:
-            matrix = torch.tensor(value, dtype=output.dtype)
+            matrix = self._matrix
             _check_count(len(matrix), output, "transition of forward_corrected")
-        return _of_seen_label(dist, output, y, log_probability(matrix.to(output.device)))
+        return _of_seen_label(
+            dist, output, y, log_probability(matrix.to(output.device, output.dtype))
+        )
 
 
 @dataclass(eq=False)

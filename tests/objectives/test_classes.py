@@ -70,6 +70,13 @@ def test_class_weights_are_those_of_the_cross_entropy_and_count_like_repeated_ro
         values.sum() / torch.tensor(weights)[y].sum(),
         functional.cross_entropy(logits, y, weight=torch.tensor(weights).double()),
     )
+    z, label = draw(6), torch.tensor([0.0, 1, 1, 0, 1, 0]).double()
+    torch.testing.assert_close(
+        weighted((1, 3))(dh.get_family("bernoulli").distribution(logits=z), label),
+        functional.binary_cross_entropy_with_logits(
+            z, label, pos_weight=torch.tensor(3.0), reduction="none"
+        ),
+    )
     repeats = torch.tensor([1, 2, 3])[y]
     repeated = dh.objectives.nll(
         of_logits(logits.repeat_interleave(repeats, 0)), y.repeat_interleave(repeats)
