@@ -1,21 +1,26 @@
-"""What objectives of classes have in common: outputs, soft labels, and the way back to probs."""
+"""`ClassLoss`: what losses of the label's log-probability have in common, and their options."""
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from disthead.arrays import as_number, as_tensor
-from disthead.distributions.base import CLASSES, Distribution, Kind
-from disthead.distributions.independent import Independent, class_count, each_output
-from disthead.families.bernoulli import Bernoulli
-from disthead.families.categorical import Categorical
-from disthead.families.ordered_categorical import OrderedCategorical
+from disthead.distributions.base import Distribution, to_double
+from disthead.distributions.independent import class_count
 from disthead.losses import as_targets
-from disthead.special.eager import are_concrete
-from disthead.special.probabilities import expected
+from disthead.objectives.class_targets import (
+    are_labels,
+    at_label,
+    class_log_probs,
+    class_output,
+    expected_over_labels,
+    infinite_without_label,
+    mean_over_outputs,
+    with_logits,
+)
 
 __all__: list[str] = []  # no objective of its own
 
@@ -28,9 +33,6 @@ class ClassLoss:
     classes, `_weights`.
     """
 
-    _kinds: ClassVar[Sequence[Kind]] = CLASSES
-    _remedy: ClassVar[str] = "use nll"
-
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         y = as_targets(dist, y)
         output = self._output(dist)
@@ -39,6 +41,8 @@ class ClassLoss:
             values = self._of(output.log_prob(y), y)
             if weights is not None:
                 values = values * at_label(weights, y, output)
+            if output.kind != "binary" or not y.is_floating_point():  # which are looked at
+                values = infinite_without_label(values, y, class_count(output))
         else:
             log_probs = class_log_probs(output)
             losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=y.device))
@@ -73,7 +77,7 @@ class ClassLoss:
                 f"{weights.tolist()}: of a class of weight 0 the training tells nothing."
             )
         with torch.inference_mode(False), torch.enable_grad():
-            log_probs = class_log_probs(output._in_double()).detach().clone().requires_grad_()
+            log_probs = class_log_probs(output.map(to_double)).detach().clone().requires_grad_()
             losses = self._of(log_probs, torch.arange(log_probs.shape[-1], device=log_probs.device))
             (slope,) = torch.autograd.grad(losses.sum(), log_probs)  # phi'(v) v, which is negative
         slope = -slope if weights is None else -slope * weights
@@ -83,7 +87,7 @@ class ClassLoss:
         return with_logits(dist, logits.to(dist.dtype))
 
     def _output(self, dist: Distribution) -> Distribution:
-        return class_output(dist, type(self).__name__, self._kinds, self._remedy)
+        return class_output(dist, type(self).__name__)
 
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         """The loss of the labels y with these log-probabilities, elementwise."""
@@ -92,100 +96,6 @@ class ClassLoss:
     def _weights(self, output: Distribution) -> Tensor | None:
         """The weight of each class, shape (K,); None weighs all alike."""
         return None
-
-
-def class_output(
-    dist: Distribution, name: str, kinds: Sequence[Kind] = CLASSES, remedy: str = "use nll"
-) -> Distribution:
-    """The distribution of each output, where it is one of classes.
-
-    Args:
-        dist: any distribution.
-        name: of the objective that asks.
-        kinds: of distributions that have the objective.
-        remedy: what would do, for the message.
-
-    Raises:
-        NotImplementedError: for another kind of distribution.
-    """
-    output = each_output(dist)
-    if output.kind not in kinds:
-        what = "two outcomes (bernoulli)"
-        if "classes" in kinds:
-            what = "classes and two outcomes (categorical, ordinal, bernoulli)"
-        raise NotImplementedError(
-            f"{type(output).__name__} has no {name}: it is for {what}; {remedy}."
-        )
-    return output
-
-
-def mean_over_outputs(dist: Distribution, values: Tensor) -> Tensor:
-    """One number per row, shape (...,), from one per output, batch_shape + event_shape."""
-    return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values
-
-
-def class_log_probs(output: Any) -> Tensor:
-    """The log-probability of each class, shape (..., K)."""
-    if output.kind == "binary":
-        zero = torch.zeros(output.batch_shape, dtype=output.dtype, device=output.device)
-        return torch.stack([output.log_prob(zero), output.log_prob(zero + 1)], -1)
-    log_probs: Tensor = output.logits.log_softmax(-1)
-    return log_probs
-
-
-def are_labels(output: Distribution, y: Tensor) -> bool:
-    """Whether targets are known to be labels, not probabilities of them.
-
-    Numbers between two outcomes are looked for only where the numbers can be read.
-    """
-    if y.shape != output.batch_shape:
-        return False
-    if output.kind != "binary" or not y.is_floating_point():
-        return True
-    return are_concrete(y) and not bool((y * (1 - y)).any())
-
-
-def at_label(values: Tensor, y: Tensor, output: Distribution) -> Tensor:
-    """The value of the label, from one for each class, shape (K,)."""
-    if output.kind == "binary":  # quicker than by an index
-        first, second = values.unbind()
-        return first + (second - first) * y
-    return values[as_index(y, len(values))]
-
-
-def expected_over_labels(output: Distribution, y: Tensor, losses: Tensor) -> Tensor:
-    """The expectation of losses (..., K) over soft labels, or their value at labels, (...,).
-
-    It is infinite for numbers that are no label, as the negative log-likelihood is.
-    """
-    if output.kind == "binary":
-        y = y if y.is_floating_point() else y.to(losses.dtype)
-        value = expected(torch.stack([1 - y, y], -1), losses)
-        return torch.where((y >= 0) & (y <= 1), value, torch.inf)
-    if y.shape != output.batch_shape:
-        return expected(y, losses)
-    count = losses.shape[-1]
-    value = losses.gather(-1, as_index(y, count).unsqueeze(-1)).squeeze(-1)
-    return torch.where((y >= 0) & (y < count) & (y == y.floor()), value, torch.inf)
-
-
-def as_index(y: Tensor, count: int) -> Tensor:
-    """Class indices; 0 for numbers that are none, whose loss is infinite whatever is chosen."""
-    return torch.where((y >= 0) & (y < count), y, 0).long()
-
-
-def with_logits(dist: Distribution, logits: Tensor) -> Distribution:
-    """The distribution of the same kind and outputs with other logits of its classes, (..., K)."""
-    output = each_output(dist)
-    new: Distribution
-    if output.kind == "binary":
-        new = Bernoulli(logits=logits[..., 1] - logits[..., 0])
-    elif output.kind == "ordinal":
-        new = OrderedCategorical(logits=logits)
-    else:
-        new = Categorical(logits=logits)
-    new.class_labels = output.class_labels
-    return new.to_event(dist.count) if isinstance(dist, Independent) else new
 
 
 def check_number(
@@ -229,6 +139,12 @@ def one_per_class(values: Sequence[float], output: Distribution, name: str) -> T
             f"{len(values)}."
         )
     return torch.tensor(values, dtype=output.dtype, device=output.device)
+
+
+def complement(log_prob: Tensor) -> Tensor:
+    """1 - p from log p, with the gradient 0 at p = 0, where log p is infinite."""
+    impossible = log_prob == -torch.inf
+    return torch.where(impossible, 1.0, -torch.expm1(log_prob))
 
 
 def power(base: Tensor, exponent: float) -> Tensor:

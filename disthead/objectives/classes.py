@@ -13,6 +13,7 @@ from disthead.distributions.independent import class_count
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    complement,
     numbers_of_classes,
     one_per_class,
     power,
@@ -71,7 +72,7 @@ class focal(ClassLoss):
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
         if self.gamma == 0:
             return -log_prob
-        return -power(-torch.expm1(log_prob), self.gamma) * log_prob
+        return -power(complement(log_prob), self.gamma) * log_prob
 
     def _weights(self, output: Distribution) -> Tensor | None:
         alpha = self.alpha
@@ -111,7 +112,7 @@ class asymmetric(ClassLoss):
     soft label counts as the expectation over labels drawn from it.
 
     Raises:
-        NotImplementedError: for a distribution that is not of two outcomes.
+        NotImplementedError: for a distribution that is not of two outcomes or two classes.
         ValueError: for options that are not valid.
         TargetError: as `disthead.nll`.
 
@@ -124,8 +125,6 @@ class asymmetric(ClassLoss):
     gamma_negative: float = 4.0
     gamma_positive: float = 0.0
     margin: float = 0.05
-    _kinds = ("binary",)
-    _remedy = "use focal, which takes classes, or nll"
 
     def __post_init__(self) -> None:
         check_number(self, "gamma_negative", *_ZERO_OR_MORE)
@@ -133,8 +132,17 @@ class asymmetric(ClassLoss):
         expected = "a probability from 0 to below 1, such as 0.05"
         check_number(self, "margin", expected, lambda margin: 0 <= margin < 1)
 
+    def _output(self, dist: Distribution) -> Distribution:
+        output = super()._output(dist)
+        if class_count(output) != 2:
+            raise NotImplementedError(
+                f"{type(output).__name__} of {class_count(output)} classes has no asymmetric: it "
+                "is for two outcomes, such as each label of several; use focal or nll."
+            )
+        return output
+
     def _of(self, log_prob: Tensor, y: Tensor) -> Tensor:
-        other = -torch.expm1(log_prob)  # the probability of the other outcome
+        other = complement(log_prob)  # the probability of the other outcome
         present = -power(other, self.gamma_positive) * log_prob
         # 1 - p_m; without a margin the logarithm is exact also where it is far below zero
         log_rest = (log_prob.exp() + self.margin).clamp(max=1).log() if self.margin else log_prob

@@ -16,11 +16,13 @@ from disthead.losses import as_targets
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    numbers_of_classes,
+    one_per_class,
+)
+from disthead.objectives.class_targets import (
     class_log_probs,
     class_output,
     mean_over_outputs,
-    numbers_of_classes,
-    one_per_class,
     with_logits,
 )
 from disthead.objectives.classes import class_weights
@@ -168,7 +170,8 @@ class logit_adjusted:
         output: Any = class_output(dist, "logit_adjusted")
         shift = one_per_class(shifts, output, "prior of logit_adjusted")
         logits = class_log_probs(output) if output.kind == "binary" else output.logits
-        return with_logits(dist, logits + shift)
+        # with the maximum at 0 the sum keeps its digits
+        return with_logits(dist, logits - logits.amax(-1, keepdim=True).detach() + shift)
 
 
 def _logs(prior: Sequence[float], strength: float) -> list[float]:

@@ -8,12 +8,8 @@ from torch import Tensor
 
 from disthead.distributions.base import Distribution
 from disthead.losses import as_targets, cross_entropy
-from disthead.objectives.class_loss import (
-    ClassLoss,
-    check_number,
-    class_output,
-    mean_over_outputs,
-)
+from disthead.objectives.class_loss import ClassLoss, check_number
+from disthead.objectives.class_targets import class_output, mean_over_outputs
 
 __all__ = ["generalized_cross_entropy", "label_smoothing", "symmetric_cross_entropy"]
 

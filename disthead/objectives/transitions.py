@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -13,12 +14,13 @@ from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_count
 from disthead.errors import locate
 from disthead.losses import as_targets
-from disthead.objectives.class_loss import (
+from disthead.objectives.class_loss import check_number
+from disthead.objectives.class_targets import (
     as_index,
-    check_number,
     class_log_probs,
     class_output,
     expected_over_labels,
+    infinite_without_label,
     mean_over_outputs,
 )
 from disthead.special.probabilities import log_probability, log_sum_exp
@@ -84,17 +86,23 @@ class forward_corrected:
             )
         object.__setattr__(self, "transition", tuple(tuple(row) for row in matrix.tolist()))
 
+    @cached_property
+    def _matrix(self) -> Tensor:
+        return torch.tensor(self.transition, dtype=torch.float64)
+
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The objective of each row, shape (...,)."""
         output = class_output(dist, "forward_corrected")
         count, value = class_count(output), self.transition
         if isinstance(value, float):
-            matrix = torch.full((count, count), value / count, dtype=output.dtype)
+            matrix = torch.full((count, count), value / count, dtype=torch.float64)
             matrix.diagonal().add_(1 - value)
         else:
-            matrix = torch.tensor(value, dtype=output.dtype)
+            matrix = self._matrix
             _check_count(len(matrix), output, "transition of forward_corrected")
-        return _of_seen_label(dist, output, y, log_probability(matrix.to(output.device)))
+        return _of_seen_label(
+            dist, output, y, log_probability(matrix.to(output.device, output.dtype))
+        )
 
 
 @dataclass(eq=False)
@@ -168,8 +176,8 @@ def _of_seen_label(dist: Distribution, output: Distribution, y: Any, log_rates: 
     log_probs = class_log_probs(output)
     of_label = log_rates.mT
     if y.shape == output.batch_shape and output.kind != "binary":
-        value = log_sum_exp(log_probs + of_label[as_index(y, len(of_label))])
-        values = torch.where((y >= 0) & (y < len(of_label)) & (y == y.floor()), -value, torch.inf)
+        values = -log_sum_exp(log_probs + of_label[as_index(y, len(of_label))])
+        values = infinite_without_label(values, y, len(of_label))
     else:
         losses = -log_sum_exp(log_probs.unsqueeze(-2) + of_label)
         values = expected_over_labels(output, y, losses)
