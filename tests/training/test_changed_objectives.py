@@ -72,7 +72,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
 def test_training_by_map_is_training_with_weight_decay(trainer):
     """Steps of gradient descent by the prior are those of SGD's weight decay on all matrices."""
     frame = table("normal")
-    rows, scale = 180, 0.5
+    rows, scale = 180, 0.05
     decay = 1 / (rows * scale**2)
 
     class Decayed(DistributionModule):
