@@ -435,7 +435,9 @@ def fit_tabular(
         family_options: as for `DistributionHead`.
         objective: what is minimised, of the standardised target, as for
             `disthead.objectives.get_objective`. The best step is that with the least objective on
-            the rows held out. The scale is corrected only where it is the likelihood.
+            the rows held out, or the least likelihood where the objective is validated by that,
+            as `beta_nll`, `faithful`, `warm_up`, `tempered` and `map` are. The scale is corrected
+            only where the likelihood validates.
         ensemble: the number of networks that predict.
         hidden_sizes: as for `TabularBackbone`.
         bins: as for `TabularBackbone`.
@@ -535,7 +537,7 @@ def fit_tabular(
     if ensemble == 1:
         # the factor is fitted by the likelihood, so that a single row whose scale is too small
         # would make it large; other objectives let scales become that small
-        if objective is nll:
+        if getattr(objective, "validated_by", objective) is nll:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model = model.only(-1)
     return model.eval(), training

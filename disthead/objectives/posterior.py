@@ -41,6 +41,7 @@ class tempered:
     """
 
     power: float = 1.0
+    validated_by = staticmethod(nll)
 
     def __post_init__(self) -> None:
         as_number(
@@ -89,6 +90,7 @@ class map:
 
     prior: Prior = "normal"
     scale: float = 1.0
+    validated_by = staticmethod(nll)
 
     def __post_init__(self) -> None:
         if self.prior not in get_args(Prior):
