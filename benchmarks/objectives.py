@@ -158,7 +158,31 @@ CLASSES = [
     Row("learned_transition", "categorical", _confused, options={"num_classes": 10}, **_OF_TEN),
 ]
 
-ROWS = [*LIKELIHOODS, *CLASSES]
+
+def _normal(raw: Tensor, y: Tensor, mean: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The rows' negative log-likelihoods of normal distributions, and their variances."""
+    variance = functional.softplus(raw[:, 1]).square()
+    loc = raw[:, 0] if mean is None else mean
+    return functional.gaussian_nll_loss(loc, y, variance, full=True, reduction="none"), variance
+
+
+def _beta_nll(raw: Tensor, y: Tensor) -> Tensor:
+    values, variance = _normal(raw, y)
+    return (variance.detach() ** 0.5 * values).mean()
+
+
+def _faithful(raw: Tensor, y: Tensor) -> Tensor:
+    values, _ = _normal(raw, y, raw[:, 0].detach())
+    return 0.5 * functional.mse_loss(raw[:, 0], y) + values.mean()
+
+
+VARIANCE = [
+    Row("beta_nll", "normal", _beta_nll),
+    Row("faithful", "normal", _faithful),
+    Row("tempered", "normal", lambda raw, y: 0.5 * _normal(raw, y)[0].mean(), {"power": 0.5}),
+]
+
+ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 beside the published numbers.
 
     python -m benchmarks.quality [--sets boston concrete] [--splits 3] [--ensemble 8] [--data
-    /work/shared/data]
+    /work/shared/data] [--objectives nll beta_nll faithful crps]
 
 Each set is split 20 times into 90 % training and 10 % test rows, the same way in every paper since
 Hernandez-Lobato and Adams (2015). The Markdown table gives means over the splits with their
@@ -13,6 +13,7 @@ with `uci/NAME.txt.gz` and `uci/manifest.json`.
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import statistics
@@ -61,6 +62,7 @@ class Result:
     coverage: float
     seconds: float
     steps: int
+    objective: str = "nll"
 
 
 def splits(data: Path, name: str, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -88,13 +90,20 @@ def crps(draws: Tensor, y: Tensor) -> Tensor:
     return (draws - y).abs().mean(0) - (rank * draws.sort(0).values).sum(0)
 
 
-def measure(name: str, split: int, ensemble: int, family: str, parts: tuple[Tensor, ...]) -> Result:
+def measure(
+    name: str,
+    split: int,
+    ensemble: int,
+    family: str,
+    objective: str,
+    parts: tuple[Tensor, ...],
+) -> Result:
     """Fit on the training rows of a split, score the test rows."""
     features, y, test_features, test_y = parts
     start = time.process_time()
-    model = DistributionRegressor(family, OPTIONS.get(family), ensemble, random_state=split).fit(
-        features, y
-    )
+    model = DistributionRegressor(
+        family, OPTIONS.get(family), ensemble, random_state=split, objective=objective
+    ).fit(features, y)
     seconds = time.process_time() - start
     dist = model.predict_dist(test_features)
     draws, pit = model.sample(test_features, DRAWS, random_state=split), dist.cdf(test_y)
@@ -109,6 +118,7 @@ def measure(name: str, split: int, ensemble: int, family: str, parts: tuple[Tens
         coverage=((pit - 0.5).abs() <= 0.45).double().mean().item(),
         seconds=seconds,
         steps=model.training_.stopped,
+        objective=objective,
     )
 
 
@@ -118,6 +128,9 @@ def read(path: Path) -> list[Result]:
         return []
     kinds = {field.name: field.type for field in fields(Result)}
     with path.open(newline="") as file:
+        if next(csv.reader(file)) != list(kinds):
+            sys.exit(f"{path} has other columns than {', '.join(kinds)}: give another --out.")
+        file.seek(0)
         return [
             Result(**{name: kinds[name](value) for name, value in row.items()})
             for row in csv.DictReader(file)
@@ -146,6 +159,7 @@ def row(results: list[Result]) -> str:
         first.set,
         f"{first.ensemble}",
         first.family,
+        first.objective,
         f"{len(results)}",
         cell("nll", 3),
         cell("crps", 3),
@@ -170,6 +184,7 @@ def main() -> None:
         "--family",
         help=f"instead of {DEFAULT_FAMILY}, and normal for wine-red; mixture is of 3 normals",
     )
+    parser.add_argument("--objectives", nargs="+", default=["nll"], help="that training minimises")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, help="a CSV file, one line for each split")
     given = parser.parse_args()
@@ -181,20 +196,21 @@ def main() -> None:
     torch.set_num_threads(1)
     done = read(given.out) if given.out else []
     print(
-        "| set | members | family | splits | NLL | CRPS | RMSE | 90 % coverage | fit, CPU s |",
-        end="",
+        "| set | members | family | objective | splits | NLL | CRPS | RMSE | 90 % coverage "
+        "| fit, CPU s | Deep Ensembles NLL | NGBoost NLL | best published NLL |\n|" + "---|" * 13
     )
-    print(" Deep Ensembles NLL | NGBoost NLL | best published NLL |\n|" + "---|" * 12)
     for name in given.sets:
         family = given.family or FAMILY.get(name, DEFAULT_FAMILY)
-        for ensemble in given.ensemble:
+        for ensemble, objective in itertools.product(given.ensemble, given.objectives):
             results = []
             for split, parts in enumerate(splits(given.data, name, given.splits)):
-                key = (name, ensemble, family, split)
+                key = (name, split, ensemble, family, objective)
                 known = [
-                    one for one in done if (one.set, one.ensemble, one.family, one.split) == key
+                    one
+                    for one in done
+                    if (one.set, one.split, one.ensemble, one.family, one.objective) == key
                 ]
-                result = known[0] if known else measure(*key[:1], split, ensemble, family, parts)
+                result = known[0] if known else measure(*key, parts)
                 results.append(result)
                 if given.out and not known:
                     append(given.out, result)

@@ -25,7 +25,7 @@ from disthead.errors import NonFiniteLoss, TargetError, locate, warn
 from disthead.families.family import Family, get_family
 from disthead.networks.averaging import WeightAverage
 from disthead.networks.predictive_model import PredictiveModel
-from disthead.networks.schedule import PATIENCE, WarmupConstantDecay, plan
+from disthead.networks.schedule import PATIENCE, WarmupConstantDecay, plan, warn_of_unfinished
 from disthead.networks.tabular import (
     Dropout,
     MemberHead,
@@ -86,7 +86,8 @@ class Training:
         loss: the mean objective on the rows held out from each member, (members,), in the units of
             the targets of the training. Where some members have no rows held out, it is the mean of
             the others; nan where no rows were held out at all.
-        objective: the name of the objective.
+        objective: the name of the objective of `loss`, that of the training unless this is
+            validated by another, as `beta_nll` is by the likelihood.
         learned: the objective with the values that it learned; None where it learns none.
     """
 
@@ -174,7 +175,8 @@ def train(
     shares_best_step = not bool(has_validation_rows.all())
     if not is_validated:
         max_steps = min(max_steps, _STEPS_WITHOUT_VALIDATION)
-    validation = _HeldOutRows(objective, held_out, weight)
+    judge = getattr(objective, "validated_by", objective)
+    validation = _HeldOutRows(judge, held_out, weight)
 
     weights = [pair for pair in model.named_parameters() if pair[1].requires_grad]
     parameters = [parameter for _, parameter in weights]
@@ -196,12 +198,15 @@ def train(
         if isinstance(layer, Dropout):
             layer.generator = generator
 
-    step, batches = 0, _batches(rows, batch_size, generator, features.device)
+    # patience counts from the first step of the last objective
+    step, last_change, batches = 0, 0, _batches(rows, batch_size, generator, features.device)
     while step < max_steps:
         batch = next(batches)
         targets = y.index_select(0, batch)
         dist = from_encoded(model, encoded.index_select(0, batch))
         present_objective: Any = objective if at_step is None else at_step(step)
+        if at_step is not None and present_objective is not at_step(max_steps):
+            last_change = step + 1
         losses = present_objective(dist, targets.expand(count, *targets.shape))
         loss = (losses * trained_on.index_select(1, batch)).mean(1).sum()
         penalty = getattr(present_objective, "penalty", None)
@@ -235,7 +240,7 @@ def train(
                 kept.copy_(value)
         if progress is not None:
             progress(step, max_steps, float(validation_loss[has_validation_rows].mean()))
-        last = int(best_step.max())
+        last = max(int(best_step.max()), last_change)
         if step >= last + max(patience, last):
             break
     if bool(best_loss[has_validation_rows].isinf().any()):
@@ -243,8 +248,9 @@ def train(
             raise validation.error(model, encoded, y, step)
     with torch.no_grad():
         torch._foreach_copy_(parameters, best if is_validated else average.values)
+    warn_of_unfinished(objective, name_of(objective), step)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
-    return Training(best_step.cpu(), step, best_loss, name_of(objective), learned)
+    return Training(best_step.cpu(), step, best_loss, name_of(judge), learned)
 
 
 def _batches(
@@ -429,7 +435,9 @@ def fit_tabular(
         family_options: as for `DistributionHead`.
         objective: what is minimised, of the standardised target, as for
             `disthead.objectives.get_objective`. The best step is that with the least objective on
-            the rows held out. The scale is corrected only where it is the likelihood.
+            the rows held out, or the least likelihood where the objective is validated by that,
+            as `beta_nll`, `faithful`, `warm_up`, `tempered` and `map` are. The scale is corrected
+            only where the likelihood validates.
         ensemble: the number of networks that predict.
         hidden_sizes: as for `TabularBackbone`.
         bins: as for `TabularBackbone`.
@@ -529,7 +537,7 @@ def fit_tabular(
     if ensemble == 1:
         # the factor is fitted by the likelihood, so that a single row whose scale is too small
         # would make it large; other objectives let scales become that small
-        if objective is nll:
+        if getattr(objective, "validated_by", objective) is nll:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model = model.only(-1)
     return model.eval(), training

@@ -1,12 +1,23 @@
 """The schedule of the default recipe: `plan` for batches and steps, and `WarmupConstantDecay`."""
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["PATIENCE", "Plan", "WarmupConstantDecay", "plan", "steps_of", "steps_per_epoch"]
+from disthead.errors import warn
+
+__all__ = [
+    "PATIENCE",
+    "Plan",
+    "WarmupConstantDecay",
+    "plan",
+    "steps_of",
+    "steps_per_epoch",
+    "warn_of_unfinished",
+]
 
 PATIENCE = 800  # the smallest number of steps without improvement after which training ends
 
@@ -125,3 +136,20 @@ class WarmupConstantDecay(LambdaLR):
             else float(step < self.steps)
         )
         return max(min(1.0, rise, fall), 0.0)
+
+
+def warn_of_unfinished(objective: Any, name: str, steps: int) -> None:
+    """Warn of a training that ended before an objective that changes with the steps was the last.
+
+    Args:
+        objective: of the training; where it has no method `at_step`, it is the same in all steps.
+        name: of the objective.
+        steps: the number of steps that were made.
+    """
+    at_step = getattr(objective, "at_step", None)
+    if at_step is not None and steps and at_step(steps - 1) is not at_step(sys.maxsize):
+        warn(
+            f"training ended after {steps} steps, before the objective {name} came to its last "
+            "part, so that what this would have taught was not learned. Give it fewer steps, or "
+            "train longer."
+        )

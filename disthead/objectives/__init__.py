@@ -60,7 +60,7 @@ def names() -> list[str]:
     return list(_OBJECTIVES)
 
 
-def get_objective(objective: "str | Mapping[str, Any] | Callable", **options: Any) -> Callable:
+def get_objective(objective: "str | Mapping[str, Any] | Callable", /, **options: Any) -> Callable:
     """An objective by its name, with its options.
 
     Args:
@@ -139,7 +139,8 @@ def check_objective(
     """Refuses an objective by which a family cannot be trained, after a trial on two rows.
 
     Args:
-        objective: a function of `(dist, y)`.
+        objective: a function of `(dist, y)`; where it changes with the steps of training, that of
+            the first step is tried, too.
         family: the family to be trained.
         event_shape: the shape of one target.
         members: the number of members of an ensemble, whose mixture must have the score, too.
@@ -155,7 +156,10 @@ def check_objective(
     ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
 it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
-    reason = _why_not(objective, family, event_shape, members)
+    at_step = getattr(objective, "at_step", None)
+    tried = [objective] if at_step is None else [objective, at_step(0)]
+    reasons = [_why_not(one, family, event_shape, members) for one in tried]
+    reason = next(filter(None, reasons), None)
     if reason is None:
         return
     suited = [
@@ -181,7 +185,8 @@ def _why_not(
         try:
             values = objective(dist, y)
             if members > 1:
-                objective(ensemble(dist.expand((2, 2))), y)
+                judge = getattr(objective, "validated_by", objective)
+                judge(ensemble(dist.expand((2, 2))), y)
         except NotImplementedError as error:
             return str(error)
     if not isinstance(values, torch.Tensor) or values.shape != dist.batch_shape:

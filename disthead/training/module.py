@@ -40,7 +40,7 @@ from disthead.losses import reduce
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.model_folder import is_model_folder
 from disthead.networks.predictive_model import PredictiveModel
-from disthead.networks.schedule import plan, steps_of
+from disthead.networks.schedule import plan, steps_of, warn_of_unfinished
 from disthead.objectives import check_objective, get_objective, name_of, specification
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
@@ -158,6 +158,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     Attributes:
         objective: the function that training minimises; None where it is to be given again.
         objective_name: its name in logs.
+        validated_by: the name of the one by which early stopping and the best checkpoint go: that
+            of the objective, unless it has an attribute `validated_by`, as `beta_nll` has.
 
     Raises:
         ValueError: for invalid options.
@@ -205,6 +207,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         for kind in ("backbone", "optimizer", "scheduler"):
             options[kind] = qualified(kind, options[kind])
         self.objective, self.objective_name, options["objective"] = _resolved(objective)
+        validated_by = getattr(self.objective, "validated_by", None)
+        self.validated_by = name_of(validated_by) if validated_by else self.objective_name
         # `save_hyperparameters` compares each argument with the options, which arrays do not allow
         self._set_hparams(options)
         self._hparams_initial = dict(options)
@@ -579,6 +583,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         if state is not None and self.global_rank == 0 and self.trainer.ckpt_path is not None:
             torch.set_rng_state(state.cpu())  # so that dropout continues as without interruption
 
+    def on_train_end(self) -> None:
+        if not self.trainer.fast_dev_run:
+            warn_of_unfinished(self.objective, self.objective_name, self.global_step)
+
     def on_fit_end(self) -> None:
         self.steps_at_once = 1  # also where `on_train_start` was not called
 
@@ -814,6 +822,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         """
         objectives: dict[str, Callable] = {"nll": nll}
         if self.objective is not None:
+            objectives[self.validated_by] = getattr(self.objective, "validated_by", self.objective)
             objectives[self.objective_name] = self.objective
         if batch.is_absent:
             for name in objectives:
@@ -830,8 +839,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 values[f"{name}_marginal"] = objective(baseline, y)
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
-        if self.objective_name in values:
-            self._note_infinite(values[self.objective_name], weight, batch)
+        if self.validated_by in values:
+            self._note_infinite(values[self.validated_by], weight, batch)
         return dist
 
     @torch.no_grad()
@@ -868,8 +877,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             raise NonFiniteLoss(
                 (
                     f"the likelihood of {rows} is zero or not a number"
-                    if self.objective is nll
-                    else f"the {self.objective_name} of {rows} is infinite or not a number"
+                    if self.validated_by == "nll"
+                    else f"the {self.validated_by} of {rows} is infinite or not a number"
                 )
                 + f" in epoch {self.current_epoch}" * fits
                 + f", at row {pairs[0][0]}: "

@@ -30,6 +30,8 @@ class Row:
         refuses: the names of cases that it refuses with a reason.
         options: of the objective.
         targets: what makes targets of samples, where they are not of the distribution's own form.
+        is_differentiated: whether its gradient is that of its value; False where a part of it is a
+            constant for gradients, whose own tests say what they are.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Row:
     refuses: Sequence[str] = ()
     options: dict[str, Any] = field(default_factory=dict)
     targets: Callable[[Tensor], Tensor] | None = None
+    is_differentiated: bool = True
 
     def __str__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
@@ -219,4 +222,60 @@ NOISY_LABELS = [
     ),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS]
+
+def _beta_nll(dist: Any, y: Tensor) -> Tensor:
+    if dist.event_shape:
+        return _beta_nll(dist.base, y).flatten(1).sum(1)
+    of_scale = type(dist).__name__ in ("Normal", "Laplace", "StudentT", "Cauchy", "LogNormal")
+    variance = dist.scale.square() if of_scale else dist.variance
+    return variance**0.25 * -dist.log_prob(y)
+
+
+def _faithful(dist: Any, y: Tensor) -> Tensor:
+    if dist.event_shape:
+        return _faithful(dist.base, y).flatten(1).sum(1)
+    mean = dist.mean if "mean" in dist.parameters else dist.loc
+    return 0.5 * (y - mean) ** 2 - dist.log_prob(y)
+
+
+FEW = ("normal", "poisson", "censored", "independent normals")
+VARIANCE = [
+    Row(
+        "beta_nll",
+        _beta_nll,
+        cases=(
+            *("normal", "laplace", "student_t", "student_t heavy", "cauchy", "log_normal", "gamma"),
+            *("mixture of normals", "truncated", "hurdle gamma", "censored", "von_mises"),
+            *("bernoulli", "poisson", "negative_binomial", "zero_inflated", "pareto"),
+            *("independent normals", "independent gammas", "affine normal", "affine gamma"),
+        ),
+        refuses=(
+            *("categorical", "ordinal", "plackett_luce", "independent classes"),
+            *("multivariate_normal", "dirichlet", "von_mises_fisher"),
+        ),
+        options={"beta": 0.25},
+        is_differentiated=False,
+    ),
+    Row(
+        "faithful",
+        _faithful,
+        cases=(
+            *("normal", "laplace", "student_t", "student_t heavy", "logistic", "huber"),
+            *("hyperbolic_secant", "generalized_normal", "inverse_gaussian", "gamma by mean"),
+            *("beta by mean", "log_normal by mean", "inverse_gaussian by mean"),
+            *("negative_binomial by mean", "generalized_poisson", "conway_maxwell_poisson by mean"),
+            *("independent normals", "independent student_t", "affine normal", "affine student_t"),
+        ),
+        refuses=(
+            *("gamma", "poisson", "log_normal", "cauchy", "gumbel", "skew_normal", "weibull"),
+            *("mixture of normals", "von_mises", "bernoulli", "categorical", "multivariate_normal"),
+            *("plackett_luce", "censored", "truncated", "independent gammas", "affine gamma"),
+        ),
+        is_differentiated=False,
+    ),
+    Row("warm_up", lambda dist, y: -dist.log_prob(y), cases=FEW, options={"steps": 10}),
+    Row("tempered", lambda dist, y: -2.5 * dist.log_prob(y), cases=FEW, options={"power": 2.5}),
+    Row("map", lambda dist, y: -dist.log_prob(y), cases=FEW, options={"prior": "laplace"}),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS, *VARIANCE]

@@ -52,6 +52,8 @@ def test_one_number_per_row_whose_gradient_by_all_parameters_is_right(row, case)
         torch.testing.assert_close(values, row.reference(case.from_raw(raw), y))
     gradient = torch.autograd.grad(values.sum(), raw)[0]
     assert gradient.isfinite().all()
+    if not row.is_differentiated:
+        return
     near = {"eps": 1e-5, "atol": 1e-6, "rtol": 1e-5, "fast_mode": case.name not in PLAIN}
     assert torch.autograd.gradcheck(lambda raw: objective(case.from_raw(raw), y), raw, **near)
 

@@ -138,7 +138,8 @@ def scales(module):
 def test_the_objective_is_asked_at_each_step(trainer):
     """The squared error leaves the scale's bias alone; what is logged is the likelihood."""
     frame = table("normal")
-    never, run = fitted(trainer, frame, epochs=2, objective={"name": "later", "steps": 1000})
+    with pytest.warns(UserWarning, match="before the objective later came to its last part"):
+        never, run = fitted(trainer, frame, epochs=2, objective={"name": "later", "steps": 1000})
     soon, _ = fitted(trainer, frame, epochs=2, objective={"name": "later", "steps": 0})
     plain, _ = fitted(trainer, frame, epochs=2)
     start, _ = fitted(
@@ -220,7 +221,9 @@ def test_the_recipe(ensemble):
         return sum(value.square().sum().item() for value in model.backbone.parameters())
 
     assert size(decayed) < 0.5 * size(plain)
-    later, _ = fit_tabular(x, y, objective=Later(100), **options)
+    with pytest.warns(UserWarning, match="ended after 100 steps, before the objective later"):
+        later, _ = fit_tabular(x, y, objective=Later(100), **options)
+    fit_tabular(x, y, objective=Later(99), **options)
     ours, theirs = (one.by_member(x).scale.mean() for one in (later, plain))
     assert ours > 1.4 * theirs  # it has not been learned
 
