@@ -173,7 +173,8 @@ def check_target_shape(
 
     Args:
         dist: a distribution with batch_shape (...,) and any event_shape.
-        y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
+        y: shape batch_shape + event_shape; rankings may be shorter than the number of items,
+            sequences of labels than that of positions.
         soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape +
             (K,).
         name: what the targets are called in errors.
@@ -201,9 +202,9 @@ def check_target_shape(
         and shape == (*expected, classes)
     ):
         return True
-    is_ranking = output.kind == "ranking" and len(shape) == len(expected)
-    # a partial ranking
-    if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
+    may_be_shorter = output.kind in ("ranking", "sequence") and len(shape) == len(expected)
+    # a partial ranking, or sequences without columns of padding
+    if may_be_shorter and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False
     hint = ""
     if classes and shape == (*expected, classes):
