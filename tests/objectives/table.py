@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
 
 from disthead.objectives import get_objective
 from tests.cases import EVERYTHING, Case
@@ -68,4 +69,18 @@ SCORES = [
     ),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES]
+SEQUENCES = [
+    # over distributions that are no family: see test_ctc.py and test_linear_chain.py
+    Row("ctc", lambda dist, y: -dist.log_prob(y), cases=(), refuses=("normal", "categorical")),
+    Row("crf", lambda dist, y: -dist.log_prob(y), cases=(), refuses=("normal", "categorical")),
+    Row(
+        "sequence_cross_entropy",
+        lambda dist, y: functional.cross_entropy(
+            dist.base.logits.movedim(-1, 1), y.long(), reduction="none"
+        ).sum(-1),
+        cases=("independent classes",),
+        refuses=("normal", "categorical"),
+    ),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *SEQUENCES]
