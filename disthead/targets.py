@@ -209,6 +209,8 @@ def check_target_shape(
     hint = ""
     if classes and shape == (*expected, classes):
         hint = f" Try {name}.argmax(-1)."
+    elif output.kind == "sequence" and len(shape) == len(expected) and shape[:-1] == expected[:-1]:
+        hint = f" An input has at most one label per position: try {name}[..., :{expected[-1]}]."
     elif shape == (*expected, 1):
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from disthead.arrays import as_integer
 from disthead.distributions.base import tensors
-from disthead.distributions.label_sequence import LabelSequence, LabelSequences, as_lengths
+from disthead.distributions.label_sequence import LabelSequence, as_lengths
 from disthead.distributions.prefix_beam_search import prefix_beam_search
-from disthead.errors import TargetError, locate
+from disthead.errors import locate
 
 __all__ = ["CTC"]
 
@@ -46,6 +46,7 @@ class CTC(LabelSequence):
     }
     parameter_dims = {"logits": 2}
     logits: Tensor
+    blank: int
 
     def __init__(self, logits, lengths=None, blank: int = 0):
         (logits,) = tensors(logits)
@@ -59,10 +60,6 @@ class CTC(LabelSequence):
         self.blank = blank
         self._store(tuple(logits.shape[-2:-1]), logits=logits, lengths=lengths)
 
-    @property
-    def support(self) -> LabelSequences:
-        return LabelSequences(self.num_labels, self.blank)
-
     def log_prob(self, y: Tensor) -> Tensor:
         """The logarithm of P(y), summed over all alignments by the forward algorithm.
 
@@ -71,9 +68,9 @@ class CTC(LabelSequence):
         """
         shape = torch.broadcast_shapes(self.batch_shape, y.shape[:-1])
         y = y.expand(*shape, -1)
-        is_possible = self.support.check(y) & (_frames_needed(y) <= self.lengths)
+        is_possible = self.support.check(y)
         # rows without probability are computed for a sequence that always has some, the empty one
-        y = torch.where(is_possible.unsqueeze(-1), y, -1).long().reshape(shape.numel(), -1)
+        y = torch.where(is_possible.unsqueeze(-1), y.long(), -1).reshape(shape.numel(), -1)
         lengths = self.lengths.expand(shape).reshape(-1).long()
         log_p, least = _without_infinities(self._log_p)
         log_p = log_p.expand(*shape, -1, -1).reshape(shape.numel(), *log_p.shape[-2:])
@@ -99,16 +96,17 @@ class CTC(LabelSequence):
             return f"{self.blank} is the blank, which is between labels by itself: remove it."
         return super()._advice(y, wrong, name)
 
-    def _check_lengths_of(self, y: Tensor, name: str) -> None:
+    def _fits(self, y: Tensor) -> Tensor:
+        return _frames_needed(y) <= self.lengths
+
+    def _misfit(self, y: Tensor, misfits: Tensor, name: str) -> str:
         needed = _frames_needed(y)
-        wrong = needed > self.lengths
-        if bool(wrong.any()):
-            both = torch.stack([needed, self.lengths.expand_as(needed)], -1)
-            raise TargetError(
-                f"{name} must not need more frames than its input has (one per label, and one more "
-                f"between equal neighbours), got [needed, frames] = {locate(wrong, both)}. Give "
-                "longer inputs, by less downsampling, or leave these rows out."
-            )
+        both = torch.stack([needed, self.lengths.expand_as(needed)], -1)
+        return (
+            f"{name} must not need more frames than its input has (one per label, and one more "
+            f"between equal neighbours), got [needed, frames] = {locate(misfits, both)}. Give "
+            "longer inputs, by less downsampling, or leave these rows out."
+        )
 
     def best_path(self) -> Tensor:
         """The label sequence of the most probable alignment, padded with -1, shape (..., T).

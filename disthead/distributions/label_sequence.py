@@ -1,5 +1,6 @@
 """`LabelSequence`: what distributions over sequences of labels have in common."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,24 +21,29 @@ class LabelSequences(constraints.Constraint):
 
     Args:
         num_labels: K.
+        fits: whether sequences (..., S) have a length that their inputs allow, shape (...,).
         blank: a number below K that is no label; None for none.
     """
 
     is_discrete = True
     event_dim = 1
 
-    def __init__(self, num_labels: int, blank: int | None = None):
-        self.num_labels, self.blank = num_labels, blank
+    def __init__(self, num_labels: int, fits: Callable[[Tensor], Tensor], blank: int | None = None):
+        self.num_labels, self.fits, self.blank = num_labels, fits, blank
 
     def is_label(self, value: Tensor) -> Tensor:
         """Which numbers are labels."""
         inside = (value >= 0) & (value < self.num_labels) & (value == value.floor())
         return inside if self.blank is None else inside & (value != self.blank)
 
-    def check(self, value: Tensor) -> Tensor:
+    def has_no_gap(self, value: Tensor) -> Tensor:
+        """Which sequences have no label after a number that is none."""
         is_label = self.is_label(value)
-        no_gap = (is_label[..., :-1] | ~is_label[..., 1:]).all(-1)
-        return (is_label | (value == -1)).all(-1) & no_gap
+        return (is_label[..., :-1] | ~is_label[..., 1:]).all(-1)
+
+    def check(self, value: Tensor) -> Tensor:
+        are_valid = (self.is_label(value) | (value == -1)).all(-1)
+        return are_valid & self.has_no_gap(value) & self.fits(value)
 
     def __repr__(self) -> str:
         without = "" if self.blank is None else f" without the blank {self.blank}"
@@ -56,6 +62,7 @@ class LabelSequence(Distribution):
 
     kind = "sequence"
     lengths: Tensor
+    blank: int | None = None
 
     @property
     def num_labels(self) -> int:
@@ -69,7 +76,7 @@ class LabelSequence(Distribution):
 
     @property
     def support(self) -> LabelSequences:
-        return LabelSequences(self.num_labels)
+        return LabelSequences(self.num_labels, self._fits, self.blank)
 
     def check_target(self, y: Tensor, name: str = "y") -> None:
         """Refuse targets that have no probability whatever the parameters are.
@@ -92,21 +99,27 @@ class LabelSequence(Distribution):
                 f"{name} must hold {support!r}, got {locate(wrong, y)}. "
                 f"{self._advice(y, wrong, name)}"
             )
-        outside = ~support.check(y)
-        if bool(outside.any()):
+        has_gap = ~support.has_no_gap(y)
+        if bool(has_gap.any()):
             raise TargetError(
                 f"{name} must have all labels of a row before its padding, got a label after -1 in "
-                f"{locate(outside, y)}. Move the labels to the front."
+                f"{locate(has_gap, y)}. Move the labels to the front."
             )
-        self._check_lengths_of(y, name)
+        misfits = ~self._fits(y)
+        if bool(misfits.any()):
+            raise TargetError(self._misfit(y, misfits, name))
 
     def _advice(self, y: Tensor, wrong: Tensor, name: str) -> str:
         if bool((y[wrong] < -1).all()):
             return f"Pad with -1: try torch.where({name} < 0, -1, {name})."
         return f"Number the labels from 0 to {self.num_labels - 1}."
 
-    def _check_lengths_of(self, y: Tensor, name: str) -> None:
-        """Refuse targets whose number of labels is impossible for their inputs."""
+    def _fits(self, y: Tensor) -> Tensor:
+        """Whether sequences have a length that their inputs allow, shape (...,)."""
+        raise NotImplementedError
+
+    def _misfit(self, y: Tensor, misfits: Tensor, name: str) -> str:
+        """The message about sequences that do not fit."""
         raise NotImplementedError
 
     @property

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from disthead.distributions.base import tensors
 from disthead.distributions.label_sequence import LabelSequence, as_lengths
-from disthead.errors import TargetError, locate
+from disthead.errors import locate
 from disthead.special.probabilities import divergence, entropy_term, expected, log_sum_exp
 
 __all__ = ["LinearChain"]
@@ -70,16 +70,17 @@ class LinearChain(LabelSequence):
                 )
         self._store((positions,), emissions=emissions, **scores, lengths=lengths)
 
-    def _check_lengths_of(self, y: Tensor, name: str) -> None:
+    def _fits(self, y: Tensor) -> Tensor:
+        return (y >= 0).sum(-1) == self.lengths
+
+    def _misfit(self, y: Tensor, misfits: Tensor, name: str) -> str:
         counts = (y >= 0).sum(-1)
-        wrong = counts != self.lengths
-        if bool(wrong.any()):
-            both = torch.stack([counts, self.lengths.expand_as(counts)], -1)
-            raise TargetError(
-                f"{name} must have one label for each position within the lengths, and -1 after "
-                f"them, got [labels, length] = {locate(wrong, both)}. Give lengths=({name} >= "
-                "0).sum(-1) to the distribution if the padding of the targets is right."
-            )
+        both = torch.stack([counts, self.lengths.expand_as(counts)], -1)
+        return (
+            f"{name} must have one label for each position within the lengths, and -1 after them, "
+            f"got [labels, length] = {locate(misfits, both)}. Give lengths=({name} >= 0).sum(-1) "
+            "to the distribution if the padding of the targets is right."
+        )
 
     def log_prob(self, y: Tensor) -> Tensor:
         """The logarithm of P(y): the score of y less `log_normalizer`.
@@ -88,10 +89,10 @@ class LinearChain(LabelSequence):
         """
         shape = torch.broadcast_shapes(self.batch_shape, y.shape[:-1])
         y = y.expand(*shape, -1)
-        is_possible = self.support.check(y) & ((y >= 0).sum(-1) == self.lengths)
-        y = functional.pad(y, (0, self.event_shape[0] - y.shape[-1]), value=-1)
+        is_possible = self.support.check(y)
+        y = functional.pad(y.long(), (0, self.event_shape[0] - y.shape[-1]), value=-1)
         is_label = (y >= 0) & is_possible.unsqueeze(-1)
-        y = torch.where(is_label, y, 0).long()
+        y = torch.where(is_label, y, 0)
         emitted = self._scores.expand(*shape, -1, -1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
         pairs = y[..., :-1] * self.num_labels + y[..., 1:]
         passed = self.transitions.flatten(-2).expand(*shape, -1).gather(-1, pairs)

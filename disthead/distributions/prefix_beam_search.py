@@ -35,7 +35,9 @@ def prefix_beam_search(log_p: np.ndarray, width: int, blank: int) -> list[tuple[
                 with_label[index] = np.logaddexp(with_label[index], longer[shorter, prefix[-1]])
                 longer[shorter, prefix[-1]] = -np.inf
         scores = np.concatenate([np.logaddexp(with_blank, with_label), longer.ravel()])
-        best = np.argsort(-scores, kind="stable")[:width]
+        best = np.arange(len(scores))
+        if len(scores) > width:
+            best = np.argpartition(-scores, width - 1)[:width]
         best = best[scores[best] > -np.inf]
         stays = best[best < len(prefixes)]
         parents, labels = np.divmod(best[best >= len(prefixes)] - len(prefixes), len(frame))

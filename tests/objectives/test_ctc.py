@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 import disthead as dh
-from disthead.distributions import CTC
+from disthead.distributions import CTC, LinearChain
 from disthead.errors import TargetError
 from disthead.losses import loss
 from disthead.metrics import NegativeLogLikelihood
@@ -107,6 +107,15 @@ def test_batches_of_any_number_of_dimensions():
     assert [part.shape for part in many.beam_search(2)] == [(2, 2, 5, 3, 4), (2, 2, 5, 3)]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32, torch.float64])
+def test_labels_may_have_any_dtype(dtype):
+    dist, y = example()[:1], torch.tensor([[1, 2]])
+    torch.testing.assert_close(dist.log_prob(y.to(dtype)), dist.log_prob(y))
+    chain = LinearChain(dist.logits, torch.zeros(3, 3), lengths=[2])
+    torch.testing.assert_close(chain.log_prob(y.to(dtype)), chain.log_prob(y))
+    assert dist.log_prob(torch.tensor([[1.5, 2.0]])).isneginf().all()
+
+
 def test_targets_without_probability_have_the_gradient_zero():
     dist = example()
     y = torch.tensor([[1, -1, 2], [1, 1, -1], [0, 1, -1]])  # a gap, too few frames, a blank
@@ -193,6 +202,8 @@ def test_weights_and_metrics():
     gradient = torch.autograd.grad(mean, dist.logits)[0]
     assert (gradient[2] == 0).all()
     metric = NegativeLogLikelihood()
+    with pytest.raises(TargetError, match=r"must be sequences of labels .*row 1"):
+        metric.update(dist[:2], torch.tensor([[1, 2, -1], [1, 1, -1]]))
     metric.update(dist[:2], y[:2])
     torch.testing.assert_close(metric.compute(), rows.detach().mean(), check_dtype=False)
 
@@ -224,7 +235,7 @@ def test_wrong_arguments_say_what_to_do():
         CTC(logits, blank=5)
     with pytest.raises(ValueError, match=r"shape \(..., T, K\).*got \(5,\)"):
         CTC(torch.zeros(5))
-    with pytest.raises(ValueError, match=r"y must have the shape \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"y must have the shape \(3, 4\).*try y\[..., :4\]"):
         dh.objectives.ctc(CTC(logits), torch.ones(3, 5))
     with pytest.raises(ValueError, match="width must be an integer of at least 1"):
         CTC(logits).beam_search(0)
