@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import disthead as dh
+from disthead.distributions import CTC
 from disthead.losses import loss
 
 
@@ -33,6 +34,8 @@ class Row:
         options: of the objective.
         family_options: of `get_family`.
         targets: what makes targets of `(rows, generator)`.
+        shape: of the raw outputs of a row, where `distribution` takes more than the family's width.
+        distribution: what makes the distribution of raw outputs, in place of the family.
     """
 
     name: str
@@ -43,10 +46,14 @@ class Row:
     targets: Callable[[int, torch.Generator], Tensor] = lambda rows, generator: torch.randn(
         rows, generator=generator
     )
+    shape: tuple[int, ...] = ()
+    distribution: Callable[[Tensor], Any] | None = None
 
 
-def _classes(count: int) -> Callable[[int, torch.Generator], Tensor]:
-    return lambda rows, generator: torch.randint(count, (rows,), generator=generator)
+def _classes(
+    count: int, shape: tuple[int, ...] = (), first: int = 0
+) -> Callable[[int, torch.Generator], Tensor]:
+    return lambda rows, generator: torch.randint(first, count, (rows, *shape), generator=generator)
 
 
 LIKELIHOODS = [
@@ -182,18 +189,50 @@ VARIANCE = [
     Row("tempered", "normal", lambda raw, y: 0.5 * _normal(raw, y)[0].mean(), {"power": 0.5}),
 ]
 
-ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE]
+
+# Ten positions: eight outcomes and three labels each, or ten classes.
+SEQUENCES = [
+    Row(
+        "ctc",
+        "CTC",
+        lambda raw, y: functional.ctc_loss(
+            raw.log_softmax(-1).transpose(0, 1),
+            y,
+            torch.full((len(y),), 10),
+            torch.full((len(y),), 3),
+            reduction="none",
+        ).mean(),
+        targets=_classes(8, (3,), first=1),
+        shape=(10, 8),
+        distribution=CTC,
+    ),
+    Row(
+        "sequence_cross_entropy",
+        "categorical",
+        lambda raw, y: 10 * functional.cross_entropy(raw.flatten(0, 1), y.flatten()),
+        targets=_classes(10, (10,)),
+        shape=(10, 10),
+        distribution=lambda raw: (
+            dh.get_family("categorical", num_classes=10).from_raw(raw).to_event(1)
+        ),
+    ),
+]
+
+ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:
     """The objective's time over its counterpart's, and the counterpart's in milliseconds."""
     generator = torch.Generator().manual_seed(0)
-    family = dh.get_family(row.family, **row.family_options)
-    raw = torch.randn(rows, family.width(), generator=generator).requires_grad_()
+    distribution, shape = row.distribution, row.shape
+    if distribution is None:
+        family = dh.get_family(row.family, **row.family_options)
+        distribution, shape = family.from_raw, (family.width(),)
+    raw = torch.randn(rows, *shape, generator=generator).requires_grad_()
     y = row.targets(rows, generator)
     objective = dh.objectives.get_objective(row.name, **row.options)
     calls = [
-        lambda: loss(objective, family.from_raw(raw), y),
+        lambda: loss(objective, distribution(raw), y),
         lambda: row.counterpart(raw, y),
     ]
     times: list[list[float]] = [[], []]

@@ -173,7 +173,8 @@ def check_target_shape(
 
     Args:
         dist: a distribution with batch_shape (...,) and any event_shape.
-        y: shape batch_shape + event_shape; rankings may be shorter than the number of items.
+        y: shape batch_shape + event_shape; rankings may be shorter than the number of items,
+            sequences of labels than that of positions.
         soft_labels: whether class probabilities are taken too, shape batch_shape + event_shape +
             (K,).
         name: what the targets are called in errors.
@@ -201,13 +202,15 @@ def check_target_shape(
         and shape == (*expected, classes)
     ):
         return True
-    is_ranking = output.kind == "ranking" and len(shape) == len(expected)
-    # a partial ranking
-    if is_ranking and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
+    may_be_shorter = output.kind in ("ranking", "sequence") and len(shape) == len(expected)
+    # a partial ranking, or sequences without columns of padding
+    if may_be_shorter and shape[:-1] == expected[:-1] and 1 <= shape[-1] < expected[-1]:
         return False
     hint = ""
     if classes and shape == (*expected, classes):
         hint = f" Try {name}.argmax(-1)."
+    elif output.kind == "sequence" and len(shape) == len(expected) and shape[:-1] == expected[:-1]:
+        hint = f" An input has at most one label per position: try {name}[..., :{expected[-1]}]."
     elif shape == (*expected, 1):
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:

@@ -33,7 +33,16 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "continuous", "count", "direction", "binary", "classes", "ordinal", "ranking", "vector", "mixed"
+    "continuous",
+    "count",
+    "direction",
+    "binary",
+    "classes",
+    "ordinal",
+    "ranking",
+    "sequence",
+    "vector",
+    "mixed",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # one of a few outcomes, each with a probability
@@ -362,6 +371,7 @@ class Distribution(TorchDistribution):
               in `probs`.
             - "ordinal": the same for classes that have an order.
             - "ranking": item indices, best first.
+            - "sequence": labels in a row, padded with -1.
             - "vector": several numbers, dependent or independent; `marginals` holds the
               distribution of each number.
             - "mixed": a number that has a density and, at some values, a probability, such as an

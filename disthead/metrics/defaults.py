@@ -142,6 +142,7 @@ _METRICS: dict[Kind, Callable[[int | None], dict[str, Metric]]] = {
     "classes": _of_classes,
     "ordinal": _of_ordered_classes,
     "ranking": _of_rankings,
+    "sequence": lambda num_outputs: {},
 }
 
 

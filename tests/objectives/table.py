@@ -278,4 +278,23 @@ VARIANCE = [
     Row("map", lambda dist, y: -dist.log_prob(y), cases=FEW, options={"prior": "laplace"}),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS, *VARIANCE]
+
+SEQUENCES = [
+    # over distributions that are no family: see test_ctc.py and test_linear_chain.py
+    Row("ctc", lambda dist, y: -dist.log_prob(y), cases=(), refuses=("normal", "categorical")),
+    Row("crf", lambda dist, y: -dist.log_prob(y), cases=(), refuses=("normal", "categorical")),
+    Row(
+        "sequence_cross_entropy",
+        lambda dist, y: functional.cross_entropy(
+            dist.base.logits.movedim(-1, 1), y.long(), reduction="none"
+        ).sum(-1),
+        cases=("independent classes",),
+        refuses=("normal", "categorical"),
+    ),
+    # which take more than (dist, y), or something else: see test_info_nce.py and test_elbo.py
+    Row("info_nce", lambda dist, y: y, cases=(), refuses=("normal", "categorical")),
+    Row("elbo", lambda dist, y: y, cases=(), refuses=("normal", "categorical")),
+    Row("iwae", lambda dist, y: y, cases=(), refuses=("normal", "categorical")),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS, *VARIANCE, *SEQUENCES]
