@@ -68,4 +68,9 @@ SCORES = [
     ),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES]
+# Those without cases are not called with (dist, y), and have their references in files of their own.
+OTHERS = [
+    Row("sum_of", lambda dist, y: y, cases=()),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *OTHERS]
