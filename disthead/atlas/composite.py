@@ -26,7 +26,7 @@ LOSSES = [
         calibration="That of each head's objective; weights of heads change what the backbone "
         "learns, not what is best for a head.",
         breaks="One head rules the backbone, since its loss is in larger units or its weight is "
-        "large; learned weights fall without end where a loss can be negative, as the nll of a "
+        "large; learned weights grow without end where a loss can be negative, as the nll of a "
         "density, or where a head learns its rows by heart.",
         remedy="Fixed weights, crps of standardised targets in place of the nll of a density, a "
         "normal with a shared scale, or a model for each target.",
