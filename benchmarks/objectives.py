@@ -218,7 +218,24 @@ SEQUENCES = [
     ),
 ]
 
-ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES]
+
+OTHERS = [
+    Row(
+        "hinge",
+        "bernoulli",
+        lambda raw, y: functional.relu(1 - (2 * y - 1) * raw[:, 0]).mean(),
+        targets=_classes(2),
+    ),
+    Row(
+        "multiclass_hinge",
+        "categorical",
+        functional.multi_margin_loss,
+        family_options={"num_classes": 10},
+        targets=_classes(10),
+    ),
+]
+
+ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES, *OTHERS]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:

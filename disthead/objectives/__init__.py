@@ -18,6 +18,7 @@ True
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -147,8 +148,8 @@ def check_objective(
 
     Raises:
         ValueError: where the family has no such score, or one without a gradient, with the reason
-            and the objectives that would do; and for a function that does not return one number
-            for each row.
+            and the objectives that would do; for a function that does not return one number for
+            each row; and for objectives of this library that are not called with `(dist, y)`.
 
     >>> from disthead import get_family
     >>> check_objective(get_objective("crps"), get_family("plackett_luce", event_shape=(3,)))
@@ -156,6 +157,13 @@ def check_objective(
     ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
 it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
+    arguments = _arguments(objective)
+    if arguments != ["dist", "y"]:
+        raise ValueError(
+            f"objective {name_of(objective)!r} cannot train a family: it takes "
+            f"({', '.join(arguments)}), not (dist, y). Call it in a training step of your own, as "
+            f"disthead.objectives.{name_of(objective)} says."
+        )
     at_step = getattr(objective, "at_step", None)
     tried = [objective] if at_step is None else [objective, at_step(0)]
     reasons = [_why_not(one, family, event_shape, members) for one in tried]
@@ -171,6 +179,15 @@ it scores one number, and item indices have no distance; use log_prob(y). Try 'n
         f"objective {name_of(objective)!r} cannot train the family {family.name}: "
         f"{reason.rstrip('.')}. Try {' or '.join(map(repr, suited))}."
     )
+
+
+def _arguments(objective: Callable) -> list[str]:
+    """What an objective of this library must be called with; (dist, y) for other functions."""
+    if name_of(objective) not in _OBJECTIVES:
+        return ["dist", "y"]
+    called = objective.forward if isinstance(objective, torch.nn.Module) else objective
+    parameters = inspect.signature(called).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
 
 
 def _why_not(

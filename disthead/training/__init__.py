@@ -9,12 +9,20 @@ from disthead.errors import NonFiniteLoss
 if TYPE_CHECKING:
     from disthead.training.data import TabularDataModule
     from disthead.training.module import DistributionModule
+    from disthead.training.multitask import MultitaskModule
 
-__all__ = ["DataError", "DistributionModule", "NonFiniteLoss", "TabularDataModule"]
+__all__ = [
+    "DataError",
+    "DistributionModule",
+    "MultitaskModule",
+    "NonFiniteLoss",
+    "TabularDataModule",
+]
 
 # They need Lightning, which the recipe of the estimators does without.
 _LATER = {
     "DistributionModule": "disthead.training.module",
+    "MultitaskModule": "disthead.training.multitask",
     "TabularDataModule": "disthead.training.data",
 }
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from disthead.distributions.censored import as_pairs
 from disthead.head import DistributionHead
 from disthead.weights import present
 
-__all__ = ["ROWS", "first_rows", "say_that_it_cannot", "summary_of"]
+__all__ = ["ROWS", "first_rows", "from_first_batches", "say_that_it_cannot", "summary_of"]
 
 ROWS = 10_000  # or all where there are fewer
 
@@ -44,11 +44,30 @@ def first_rows(
         ValueError: for batches and weights that cannot be used, and where the weight of all these
             rows is 0.
     """
+    return from_first_batches(trainer, module, Batch.of, lambda batches: summary_of(batches, head))
+
+
+def from_first_batches(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    as_batch: Callable[[Any], Any],
+    summarise: Callable[[list], Any],
+) -> Any:
+    """What a function makes of the first batches of the training loader, the same in all processes.
+
+    It is None, with a warning, for an iterator, and for a loader without batches.
+
+    Args:
+        trainer: the trainer, which has the loader.
+        module: whose hooks transfer the batches.
+        as_batch: what the loader yields -> a batch, whose `y` has its rows.
+        summarise: the batches with the first 10,000 rows -> the result.
+    """
     result: Any = None
     if trainer.global_rank == 0:
         try:
-            batches = _read(trainer, module)
-            result = summary_of(batches, head) if batches else None
+            batches = _read(trainer, module, as_batch)
+            result = summarise(batches) if batches else None
         except Exception as error:  # raised in all processes, so that none waits for the others
             result = error
     if trainer.world_size > 1:
@@ -58,7 +77,7 @@ def first_rows(
     return result
 
 
-def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
+def _read(trainer: lightning.Trainer, module: Any, as_batch: Callable[[Any], Any]) -> list:
     source = trainer.fit_loop._data_source
     if not source.is_defined() or not trainer.limit_train_batches:
         return []
@@ -76,7 +95,7 @@ def _read(trainer: lightning.Trainer, module: Any) -> list[Batch]:
                 break
             batch = module._on_before_batch_transfer(batch)
             batches.append(
-                Batch.of(module._apply_batch_transfer_handler(batch, torch.device("cpu")))
+                as_batch(module._apply_batch_transfer_handler(batch, torch.device("cpu")))
             )
             rows += len(batches[-1].y if batches[-1].y is not None else ())
             if rows >= ROWS:

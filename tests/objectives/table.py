@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from disthead.distributions.independent import each_output
 from disthead.objectives import get_objective
 from tests.cases import EVERYTHING, Case
 
@@ -297,4 +298,61 @@ SEQUENCES = [
     Row("iwae", lambda dist, y: y, cases=(), refuses=("normal", "categorical")),
 ]
 
-OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS, *VARIANCE, *SEQUENCES]
+
+_NOT_TWO = ("normal", "poisson", "categorical", "ordinal", "plackett_luce")
+_NOT_CLASSES = ("normal", "poisson", "bernoulli", "ordinal", "plackett_luce")
+
+
+def _multi_margin(dist: Any, y: Tensor, **options: Any) -> Tensor:
+    logits = each_output(dist).logits
+    values = [
+        functional.multi_margin_loss(one, label, reduction="none", **options)
+        for one, label in zip(logits.reshape(-1, logits.shape[-1]), y.long().flatten(), strict=True)
+    ]
+    return torch.stack(values).reshape(len(y), -1).mean(1)
+
+
+# Rows without cases are not called with (dist, y): tests of their own have the references.
+OTHERS = [
+    Row(
+        "hinge",
+        lambda dist, y: torch.where(y == 1, 1 - dist.logits, 1 + dist.logits).clamp(min=0),
+        cases=("bernoulli",),
+        refuses=_NOT_TWO,
+    ),
+    Row(
+        "multiclass_hinge",
+        _multi_margin,
+        cases=("categorical", "bradley_terry", "independent classes"),
+        refuses=_NOT_CLASSES,
+    ),
+    Row(
+        "multiclass_hinge",
+        lambda dist, y: _multi_margin(dist, y, margin=0.5, p=2),
+        cases=("categorical", "independent classes"),
+        refuses=_NOT_CLASSES,
+        options={"margin": 0.5, "power": 2},
+    ),
+    Row(
+        "edit_distance_risk",
+        lambda dist, y: y,  # random: test_edit_distance.py compares expectations
+        cases=(),
+        refuses=("normal", "categorical", "independent normals"),
+    ),
+    *(
+        Row(name, lambda dist, y: y, cases=())
+        for name in (
+            "contrastive",
+            "triplet",
+            "cosine_embedding",
+            "circle",
+            "minimax",
+            "non_saturating",
+            "hinge_gan",
+            "wasserstein_gan",
+            "sum_of",
+        )
+    ),
+]
+
+OBJECTIVES = [*LIKELIHOOD, *SCORES, *CLASSES, *NOISY_LABELS, *VARIANCE, *SEQUENCES, *OTHERS]
