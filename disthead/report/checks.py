@@ -2,13 +2,13 @@
 
 import torch
 
-from disthead.report import classes, line, rankings, vectors
+from disthead.report import classes, lifetimes, line, rankings, vectors
 from disthead.report.findings import Findings
 from disthead.report.rows import Rows
 
 __all__ = ["CHECKS", "examine"]
 
-CHECKS = (*line.CHECKS, *classes.CHECKS, *rankings.CHECKS, *vectors.CHECKS)
+CHECKS = (*line.CHECKS, *lifetimes.CHECKS, *classes.CHECKS, *rankings.CHECKS, *vectors.CHECKS)
 
 
 def examine(findings: Findings, rows: Rows, generator: torch.Generator) -> None:

@@ -12,10 +12,11 @@ from disthead.report.numbers import Numbers
 from disthead.report.rows import Rows
 from disthead.report.verdict import Score, Verdict, not_examined
 
-__all__ = ["EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of"]
+__all__ = ["CENSORED", "EVENTS", "LINE", "ORDERED", "Check", "Findings", "families_of"]
 
 ORDERED = ("continuous", "count", "mixed")  # numbers on a line
 LINE = (*ORDERED, "direction")  # kinds with a PIT
+CENSORED = "censored"  # the kind of targets that are pairs, of which some are no numbers
 EVENTS = (*CLASSES, "ranking")  # kinds whose events have probabilities
 
 
@@ -48,7 +49,7 @@ class Findings:
 
     Attributes:
         name: of the output; "" for whole vectors, and where there is one output.
-        kind: of its target, `Distribution.kind`.
+        kind: of its target, `Distribution.kind`; `CENSORED` for pairs (lower, upper).
         unit: of the target.
         level: the probability of the intervals that verdicts are about.
         classes: names of the classes.

@@ -18,6 +18,9 @@ from disthead.weights import as_weight, present
 __all__ = ["Aligned", "Batch", "aligned", "feature_columns", "row_labels", "times"]
 
 
+_ONE_BY_ONE = "Evaluate each censored output by itself: dist.marginals[:, k] and y[:, k]."
+
+
 class Batch(NamedTuple):
     """Some rows of a stream: a distribution and its targets, with arguments as of `evaluate`."""
 
@@ -35,7 +38,7 @@ class Aligned(NamedTuple):
 
     Attributes:
         dist: the forecasts, batch_shape (N,).
-        y: targets, shape (N, *event_shape).
+        y: targets, shape (N, *event_shape), or pairs (N, 2) of a censored one.
         weight: shape (N,), or None without weights.
         baseline: other forecasts, batch_shape (N,), or None.
         is_there: a mask of the rows that count, among all rows of the batch.
@@ -65,7 +68,8 @@ def aligned(batch: Batch, classes: Sequence[Any], ignore_index: int | None) -> A
     weight = as_weight(batch.weight, dist.batch_shape, may_be_empty=True)
     dist = _with_labels(dist, batch.y, classes)
     y = check_target(dist, batch.y, weight=weight, ignore_index=ignore_index)
-    y = observed_numbers(dist, y, "the report")
+    if dist.event_shape:
+        y = observed_numbers(dist, y, "the report of several outputs", _ONE_BY_ONE)
     baseline = batch.baseline
     if baseline is not None:
         if baseline.event_shape != dist.event_shape:

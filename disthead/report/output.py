@@ -16,7 +16,7 @@ from disthead.report import verdicts
 from disthead.report.chance import BAND, Clusters
 from disthead.report.checks import examine
 from disthead.report.extremes import KEPT_ROWS, Extremes, limit
-from disthead.report.findings import LINE, Findings, families_of
+from disthead.report.findings import CENSORED, LINE, Findings, families_of
 from disthead.report.pictures import PICTURES
 from disthead.report.pit import PIT
 from disthead.report.rows import Rows
@@ -39,7 +39,7 @@ class Output:
 
     Args:
         name: of the output; "" for whole vectors, and where there is one output.
-        kind: of its target, `Distribution.kind`.
+        kind: of its target, as of `Findings`.
         unit: of the target.
         level: the probability of the intervals that verdicts are about.
         has_baseline: whether `update` gets a baseline.
@@ -67,8 +67,8 @@ class Output:
             if kind in kinds:
                 self.metrics[label], self.means[label] = metric(), RowMean()
                 self.units[label] = unit if units == "y" else units
-        self.pit = PIT() if kind in LINE else None
-        self.extremes = None if kind == "vector" else Extremes()
+        self.pit = PIT() if kind in (*LINE, CENSORED) else None
+        self.extremes = None if kind in ("vector", CENSORED) else Extremes()
         self.confidence = CalibrationError(norm=2, debiased=True) if kind in CLASSES else None
         self.has_baseline = has_baseline
         compared = [label for label in COMPARED if label in self.means] if has_baseline else []

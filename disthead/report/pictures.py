@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from disthead.distributions.base import CLASSES
 from disthead.report import figures
-from disthead.report.findings import EVENTS, LINE, ORDERED, Findings
+from disthead.report.findings import CENSORED, EVENTS, LINE, ORDERED, Findings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,7 +108,7 @@ PICTURES = (
         "Flat if calibrated. A U shape means a spread predicted too small, a hump one too large, "
         "a slope a bias.",
         figures.pit,
-        LINE,
+        (*LINE, CENSORED),
     ),
     Picture(
         "joint",
@@ -122,7 +122,7 @@ PICTURES = (
         "How much more or less the intervals held than they promised. Inside the grey band is "
         "what chance does.",
         figures.coverage,
-        LINE,
+        (*LINE, CENSORED),
     ),
     Picture(
         "exceedance",

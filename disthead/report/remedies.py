@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from disthead.distributions.base import CLASSES
-from disthead.report.findings import Findings
+from disthead.report.findings import CENSORED, Findings
 from disthead.report.verdict import Verdict
 from disthead.report.wording import enumerated
 from disthead.texts import quoted
@@ -190,6 +190,11 @@ def _recalibrate(findings: Findings, about: About, preferred: str = "") -> str:
     It names the `preferred` method if that is for this kind, and a later one if the forecasts are
     recalibrated already.
     """
+    if findings.kind == CENSORED:
+        return (
+            "No recalibration learns from censored targets: try another base of the family "
+            "`censored`, such as `log_normal` in place of `weibull`, or more features and rows."
+        )
     methods, done = _METHODS.get(findings.kind, ()), about.get("recalibration", "")
     if not methods:  # rankings
         return _confidence(findings, about)

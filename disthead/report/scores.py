@@ -16,7 +16,7 @@ from disthead.metrics import (
     TopKHitRate,
 )
 from disthead.metrics import Score as ScoreMetric
-from disthead.report.findings import EVENTS, LINE
+from disthead.report.findings import CENSORED, EVENTS, LINE
 
 __all__ = ["COMPARED", "LOG_SCORE", "ROOT_SCORE", "SCORES"]
 
@@ -25,7 +25,7 @@ ROOT_SCORE = "Root mean squared error of the mean"
 COMPARED = (LOG_SCORE, "CRPS", "Energy score", "Ranked probability score", "Brier score")
 # for each label: the metric, its unit ("y" for that of the target), its kinds of target
 SCORES: dict[str, tuple[Callable[[], ScoreMetric], str, tuple[str, ...]]] = {
-    LOG_SCORE: (NegativeLogLikelihood, "nats", (*LINE, *EVENTS, "vector")),
+    LOG_SCORE: (NegativeLogLikelihood, "nats", (*LINE, *EVENTS, "vector", CENSORED)),
     "CRPS": (CRPS, "y", LINE),
     "Energy score": (EnergyScore, "y", ("vector",)),
     "Mean absolute error of the median": (MeanAbsoluteError, "y", LINE),

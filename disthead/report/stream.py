@@ -8,8 +8,9 @@ from torch import Tensor
 
 from disthead.diagnostics.rows import Reservoir
 from disthead.distributions.base import Distribution
+from disthead.distributions.censored import is_pair
 from disthead.progress import Progress
-from disthead.report.findings import Findings
+from disthead.report.findings import CENSORED, Findings
 from disthead.report.inputs import Batch, aligned, feature_columns, row_labels, times
 from disthead.report.output import Output
 from disthead.report.rows import Rows
@@ -100,7 +101,7 @@ class Stream:
         if not self.parts:
             if not self.classes and dist.class_labels is not None:
                 self.classes = tuple(dist.class_labels)
-            self._start(dist, rows.baseline is not None)
+            self._start(dist, rows.baseline is not None, is_pair(y.shape, dist.batch_shape))
         for start in range(0, len(y), _CHUNK_ROWS):  # so that memory does not grow with the batch
             some = slice(start, start + _CHUNK_ROWS)
             baseline = None if rows.baseline is None else rows.baseline[some]
@@ -125,9 +126,10 @@ class Stream:
             )
         self.columns = columns
 
-    def _start(self, dist: Distribution, has_baseline: bool) -> None:
+    def _start(self, dist: Distribution, has_baseline: bool, are_pairs: bool) -> None:
         unit = "rad" if dist.kind == "direction" and not self.unit else self.unit
-        whole = Output("", dist.kind, unit, self.level, has_baseline, _names(self.classes))
+        kind = CENSORED if dist.is_censored and are_pairs else dist.kind
+        whole = Output("", kind, unit, self.level, has_baseline, _names(self.classes))
         self.parts.append(whole)
         if dist.kind != "vector":
             return
