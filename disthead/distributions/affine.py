@@ -10,6 +10,7 @@ from disthead.distributions.base import Distribution, Kind, Wrapper
 from disthead.distributions.continuous import Continuous, _kl_by_quadrature
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import energy_score
+from disthead.distributions.tails import Indices
 
 __all__ = ["Affine", "AffineMixture"]
 
@@ -181,6 +182,9 @@ class Affine(Wrapper):
     def support_limits(self) -> tuple[Tensor, Tensor]:
         lower, upper = self.base.support_limits()
         return self._from_base(lower), self._from_base(upper)
+
+    def _tail_indices(self) -> Indices:
+        return self.base._tail_indices()
 
     def _in_double(self) -> Distribution:
         if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":

@@ -16,6 +16,7 @@ from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.shortest_runs import SeveralPeaks
 from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
+from disthead.distributions.tails import Indices, are_light
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special.probabilities import log_complement, log_probability, log_sum_exp
@@ -150,6 +151,13 @@ class Inflated(Wrapped):
         for value, weight in zip(self.values, weights, strict=True):
             total = total + weight * of_value(value)
         return total
+
+    def _tail_indices(self) -> Indices:
+        indices = self.base._tail_indices()
+        if are_light(indices):
+            return indices
+        lower, upper = (torch.where(self._weights()[0] > 0, one, math.inf) for one in indices)
+        return lower, upper
 
     @property
     @in_double
@@ -352,7 +360,9 @@ class Mixed(Inflated, Univariate):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        return self._mixed(self.base.cdf(y), lambda value: (y >= value).to(y.dtype))
+        below = self._mixed(self.base.cdf(y), lambda value: (y >= value).to(y.dtype))
+        # the weights are rounded, and so is their sum
+        return torch.where(y >= self.support_limits()[1], 1.0, below)
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
