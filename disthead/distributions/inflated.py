@@ -366,7 +366,8 @@ class Mixed(Inflated, Univariate):
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        return self._log_sum(self.base.log_cdf(y), lambda value: y >= value)
+        below = self._log_sum(self.base.log_cdf(y), lambda value: y >= value)
+        return torch.where(y >= self.support_limits()[1], 0.0, below)
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:

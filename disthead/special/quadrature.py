@@ -131,8 +131,8 @@ def tanh_sinh_beyond(count, exponent):
 
     >>> t, _, weights = tanh_sinh(81, torch.tensor(0.0, dtype=torch.float64))
     >>> rest = tanh_sinh_beyond(81, torch.tensor(0.95, dtype=torch.float64))
-    >>> bool(torch.isclose((weights * t**-0.95).sum() + t[0] ** -0.95 * rest, torch.tensor(20.0)))
-    True
+    >>> round(float((weights * t**-0.95).sum() + t[0] ** -0.95 * rest), 9)  # 1 / (1 - 0.95)
+    20.0
     """
     column = (-1,) + (1,) * exponent.dim()
     log_t, first, slope = _beyond_rule(count)
