@@ -198,6 +198,9 @@ class Affine(Wrapper):
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         return self._from_base(self.base._quantile(below, above))
 
+    def _inside(self, y: Tensor) -> Tensor:
+        return self._from_base(self.base._inside(self._to_base(y)))
+
     def _expectation(self, function) -> Tensor:
         return self.base._expectation(lambda x: function(self._from_base(x)))
 

@@ -21,12 +21,15 @@ from disthead.distributions.tails import (
     with_infinite_variance,
 )
 from disthead.distributions.univariate import Univariate, check_level, in_double
-from disthead.special import bracketed_inverse, implicit, tanh_sinh
+from disthead.special import bracketed_inverse, implicit, tanh_sinh, tanh_sinh_beyond
 from disthead.special.eager import are_plain_numbers, are_within
 
 __all__ = ["Continuous"]
 
 _NODES, _MOST_NODES = 81, 161  # of quadratures over the quantiles
+# Powers of a tail by which an integrand grows: those below the first leave next to nothing beyond
+# the nodes, and those this close to 1 make the integral infinite. They are those between two tails.
+_LEAST_POWER, _LEAST_GAP, _FAR = 0.3, 1e-6, (1e-30, 1e-40)
 _LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # the smallest above 0
 
 
@@ -248,7 +251,11 @@ class Continuous(Univariate):
 
 @register_kl(Continuous, Continuous)
 def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
-    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p."""
+    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p.
+
+    It is infinite where the support of p reaches beyond that of q, and where log q falls too fast
+    towards an end of the support for the expectation to exist.
+    """
     dtype = torch.promote_types(p.dtype, q.dtype)
     p = p._in_double().expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
     q = q._in_double()
@@ -258,7 +265,38 @@ def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
         # a quantile may lie beyond all numbers, or be rounded to one outside the support
         return torch.where(log_p.isneginf(), 0.0, log_p - q.log_prob(y))
 
-    return p._expectation(integrand).to(dtype)
+    value = p._expectation(integrand)
+    if p.kind == "continuous":
+        value = value + _kl_in_far_tails(p, integrand)
+    return torch.where(_reaches_beyond(p, q), torch.inf, value).to(dtype)
+
+
+def _reaches_beyond(p: Continuous, q: Continuous) -> Tensor:
+    """Whether p has numbers below or above all of q, by more than the rounding of an end."""
+    (least, most), (lower, upper) = p.support_limits(), q.support_limits()
+    slack = 4 * torch.finfo(lower.dtype).eps
+    below = least < lower - torch.where(lower.isfinite(), slack * lower.abs(), 0.0)
+    return below | (most > upper + torch.where(upper.isfinite(), slack * upper.abs(), 0.0))
+
+
+def _kl_in_far_tails(p: Continuous, integrand: Callable[[Tensor], Tensor]) -> Tensor:
+    """What the integral over the quantiles of p holds beyond the nodes of its quadrature.
+
+    The integrand grows as a power of the probability beyond a quantile. From the power -1 on the
+    integral is infinite.
+    """
+    first = 0.5 * float(tanh_sinh(_NODES, torch.zeros((), dtype=torch.float64))[0][0])
+    tails = _column(p._constant(0.0).new_tensor([first, *_FAR]), len(p.batch_shape))
+    tails = tails.expand(-1, *p.batch_shape)
+    total = p._constant(0.0)
+    for ends in ((tails, 1 - tails), (1 - tails, tails)):
+        outermost, near, far = integrand(p._inside(p._quantile(*ends))).unbind(0)
+        power = (far.abs().log() - near.abs().log()) / math.log(_FAR[0] / _FAR[1])
+        finite, grows = power < 1 - _LEAST_GAP, power > _LEAST_POWER
+        rest = 0.5 * outermost * tanh_sinh_beyond(_NODES, torch.where(finite, power, 0.0))
+        rest = torch.where(finite, rest, math.inf)
+        total = total + torch.where(grows, rest, 0.0)
+    return total
 
 
 def _column(values: Tensor, dims: int) -> Tensor:

@@ -538,5 +538,8 @@ def _kl_mixed_mixed(p: Mixed, q: Mixed) -> Tensor:
     p, q = p._in_double(), q._in_double()
     total: Any = 0.0
     for own, other in zip(p._log_weights(), q._log_weights(), strict=True):
-        total = total + own.exp() * (own.clamp(min=-1e300) - other)
-    return (total + p._log_weights()[0].exp() * kl_divergence(p.base, q.base)).to(dtype)
+        surprise = own.exp() * (own.clamp(min=-1e300) - other)
+        total = total + torch.where(own == -torch.inf, 0.0, surprise)
+    rest = p._log_weights()[0].exp()
+    of_base = torch.where(rest > 0, rest * kl_divergence(p.base, q.base), 0.0)
+    return (total + of_base).to(dtype)
