@@ -71,11 +71,17 @@ def angles() -> tuple[Tensor, Tensor]:
     return y, torch.full_like(y, 2 * math.pi / ANGLES)
 
 
-def on_the_line(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
+def on_the_line(
+    dist: Distribution, panel_count: int, beside: Distribution | None = None
+) -> tuple[Tensor, Tensor]:
     """Points and weights; where the support starts at 0, in log(y), since the density may be a
-    power of y there.
+    power of y there. The panels end where those of the distribution `beside` do, too.
     """
     cuts = quantile_grid(dist, panel_count)
+    if beside is not None:
+        others = quantile_grid(beside, panel_count)
+        within = (others > cuts[0]) & (others < cuts[-1])
+        cuts = torch.cat([cuts, others[within]]).unique()
     if dist.support_limits()[0] != 0:
         return panels(cuts)
     logs, weights = panels(cuts[cuts > 0].log())
@@ -91,11 +97,13 @@ def with_values(dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
     return torch.cat([y, values]), torch.cat([weights, torch.ones_like(values)])
 
 
-def division(case: Case, dist: Distribution, panel_count: int) -> tuple[Tensor, Tensor]:
+def division(
+    case: Case, dist: Distribution, panel_count: int, beside: Distribution | None = None
+) -> tuple[Tensor, Tensor]:
     """Points of the support and their weights in sums and integrals over it."""
     divisions = {
         "direction": angles,
-        "continuous": lambda: on_the_line(dist, panel_count),
+        "continuous": lambda: on_the_line(dist, panel_count, beside),
         "mixed": lambda: with_values(dist, panel_count),
     }
     y, weights = (
@@ -109,10 +117,14 @@ def mean_of(
     function: Callable[[Tensor], Tensor],
     dist: Distribution | None = None,
     panel_count=80,
+    beside: Distribution | None = None,
 ) -> Tensor:
-    """E function(Y) of the row's distribution, or of `dist` of the same kind."""
+    """E function(Y) of the row's distribution, or of `dist` of the same kind.
+
+    Where the function has kinks, they are those of the density of `beside`.
+    """
     dist = case.dist() if dist is None else dist
-    y, weights = division(case, dist, panel_count)
+    y, weights = division(case, dist, panel_count, beside)
     density = dist.log_prob(y).exp()
     # A node that rounded onto the end of the support, where the density may be infinite, carries
     # next to nothing.

@@ -196,7 +196,9 @@ def test_entropy_is_the_mean_surprise(case):
 def test_kl_equals_the_quadrature(case, shift):
     p, q = case.dist(), case.dist(shift=shift)
     panel_count = 2000 if hasattr(p, "breakpoints") else 80  # the density of q has kinks elsewhere
-    expected = mean_of(case, lambda y: p.log_prob(y) - q.log_prob(y), panel_count=panel_count)
+    expected = mean_of(
+        case, lambda y: p.log_prob(y) - q.log_prob(y), panel_count=panel_count, beside=q
+    )
     assert expected >= 0
     torch.testing.assert_close(kl_divergence(p, q), expected, rtol=1e-6, atol=1e-8)
 

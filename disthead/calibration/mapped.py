@@ -12,6 +12,7 @@ from torch.distributions import constraints
 from disthead.calibration.monotone_maps import MonotoneMap, probit
 from disthead.distributions.base import Distribution, Wrapper
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double
 from disthead.special import bracketed_inverse, log_ndtr
 from disthead.special.plain import ndtr, ndtri
@@ -50,6 +51,9 @@ class Recalibrated(Wrapper):
     def support_limits(self) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the base, each of shape batch_shape."""
         return self.base.support_limits()
+
+    def _tail_indices(self) -> Indices:
+        return self.base._tail_indices()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r})"

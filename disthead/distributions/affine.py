@@ -10,6 +10,7 @@ from disthead.distributions.base import Distribution, Kind, Wrapper
 from disthead.distributions.continuous import Continuous, _kl_by_quadrature
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.scores import energy_score
+from disthead.distributions.tails import Indices
 
 __all__ = ["Affine", "AffineMixture"]
 
@@ -182,6 +183,9 @@ class Affine(Wrapper):
         lower, upper = self.base.support_limits()
         return self._from_base(lower), self._from_base(upper)
 
+    def _tail_indices(self) -> Indices:
+        return self.base._tail_indices()
+
     def _in_double(self) -> Distribution:
         if self._linked is not None and self.dtype != torch.float64 and self.device.type != "mps":
             return self._linked.in_double()
@@ -193,6 +197,9 @@ class Affine(Wrapper):
 
     def _quantile(self, below: Tensor, above: Tensor) -> Tensor:
         return self._from_base(self.base._quantile(below, above))
+
+    def _inside(self, y: Tensor) -> Tensor:
+        return self._from_base(self.base._inside(self._to_base(y)))
 
     def _expectation(self, function) -> Tensor:
         return self.base._expectation(lambda x: function(self._from_base(x)))

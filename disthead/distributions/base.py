@@ -12,6 +12,8 @@ from pyro.distributions import TorchDistribution
 from torch import Size, Tensor
 
 from disthead.arrays import as_tensor, check_kind, class_indices
+from disthead.errors import locate
+from disthead.special.eager import are_concrete
 
 __all__ = [
     "CLASSES",
@@ -303,6 +305,27 @@ def closed_under_affine(affine: Callable) -> Callable:
     return answer
 
 
+def _with_positive_scale(affine: Callable) -> Callable:
+    """The method `affine`, with a check of the scale where it is a number that can be looked at."""
+
+    @functools.wraps(affine)
+    def answer(self: "Distribution", loc: Any, scale: Any) -> "Distribution":
+        if not isinstance(scale, Tensor) or not isinstance(loc, Tensor):
+            loc, scale = (
+                torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale)
+            )
+        if are_concrete(scale):
+            negative = scale <= 0
+            if bool(negative.any()):
+                raise ValueError(
+                    f"scale of affine must be positive, got {locate(negative, scale)}. For the "
+                    "distribution of -y, change the sign of the targets that the model learns."
+                )
+        return affine(self, loc, scale)
+
+    return answer
+
+
 # Methods whose first argument is targets or levels: tensors, arrays, lists or numbers.
 _TAKES_VALUES = (
     "log_prob",
@@ -400,6 +423,8 @@ class Distribution(TorchDistribution):
                 owner is cls or not issubclass(owner, Distribution)
             ):
                 setattr(cls, name, _from_anything(owner.__dict__[name]))
+        if "affine" in cls.__dict__:
+            cls.affine = _with_positive_scale(cls.__dict__["affine"])  # type: ignore[method-assign]
 
     def as_values(
         self,
@@ -567,12 +592,16 @@ class Distribution(TorchDistribution):
         )
         return self._independent(self, count) if count else self
 
+    @_with_positive_scale
     def affine(self, loc: Tensor, scale: Tensor) -> "Distribution":
         """The distribution of loc + scale * y, by the exact change of variable.
 
         Args:
-            loc: shape batch, or batch + event for vectors.
+            loc: shape batch, or batch + event for vectors; or a number.
             scale: positive, of the same shape.
+
+        Raises:
+            ValueError: for a scale that is not positive, naming rows.
         """
         return self._in_units(self, loc, scale)
 

@@ -8,6 +8,14 @@ from torch import Size, Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution, Kind, root
+from disthead.distributions.tails import (
+    Indices,
+    beyond_nodes,
+    index_within,
+    with_infinite_crps,
+    with_infinite_mean,
+    with_infinite_variance,
+)
 from disthead.distributions.univariate import in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special import tanh_sinh
@@ -110,26 +118,36 @@ class Clamped(Wrapped):
     def rsample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
         return self._recorded(self.base.rsample(sample_shape, generator))
 
+    def _tail_indices(self) -> Indices:
+        lower, upper = self.base._tail_indices()
+        return index_within(lower, self.lower), index_within(upper, self.upper)
+
     @property
     @in_double
     def mean(self) -> Tensor:
-        return self._expectation(lambda y: y)
+        return with_infinite_mean(self._expectation(lambda y: y, order=1), self._tail_indices())
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        mean = self.mean
-        return self._expectation(lambda y: (y - mean).square())
+        mean = self._expectation(lambda y: y, order=1)
+        variance = self._expectation(lambda y: (y - mean).square(), order=2)
+        return with_infinite_variance(variance, self._tail_indices())
 
     @property
     def stddev(self) -> Tensor:
         return root(self.variance)
 
-    def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E[function(y)] of the recorded number."""
+    def _expectation(self, function: Callable[[Tensor], Tensor], order: int = 0) -> Tensor:
+        """E[function(y)] of the recorded number, of a function that grows as y^order."""
         below, above = self._tails(self.lower)[0], self._tails(self.upper)[1]
         y, _, _, weights = self._between(self.lower, self.upper)
-        result = (weights * function(y)).sum(0)
+        values = function(y)
+        result = (weights * values).sum(0)
+        if order:  # without limits, the nodes hold the whole probability of the base
+            lower, upper = self._tail_indices()
+            result = result + beyond_nodes(lower, values[0], _NODES, order=order) * (1 - above)
+            result = result + beyond_nodes(upper, values[-1], _NODES, order=order) * (1 - below)
         for limit, mass in ((self.lower, below), (self.upper, above)):
             held = torch.where(mass > 0, limit, 0.0)  # no limit, and no mass there
             result = result + torch.where(mass > 0, mass * function(held), 0.0)
@@ -144,14 +162,19 @@ class Clamped(Wrapped):
         y = self._recorded(y)
         low, below, _, left = self._between(self.lower, y)
         high, _, above, right = self._between(y, self.upper)
-        value = (left * 2 * below * (y - low)).sum(0) + (right * 2 * above * (high - y)).sum(0)
+        before, behind = 2 * below * (y - low), 2 * above * (high - y)
+        value = (left * before).sum(0) + (right * behind).sum(0)
+        lower, upper = indices = self._tail_indices()
+        (upto, beyond), nodes = self._tails(y), _NODES
+        value = value + upto * beyond_nodes(lower, before[0], nodes, power=1)
+        value = value + beyond * beyond_nodes(upper, behind[-1], nodes, power=1)
         for limit, mass in (
             (self.lower, self._tails(self.lower)[0]),
             (self.upper, self._tails(self.upper)[1]),
         ):
             distance = (y - torch.where(mass > 0, limit, y)).abs()
             value = value + mass.square() * distance
-        return value
+        return with_infinite_crps(value, indices)
 
     def _tails(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """P(Y <= y) and P(Y > y) of the base, at limits that may be infinite."""

@@ -1,6 +1,7 @@
 """`Components`: the base of mixtures, of continuous distributions and of counts."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.distributions import constraints
 from disthead.arrays import exactly_one
 from disthead.distributions.base import Distribution, closed_under_affine, with_fused_loss
 from disthead.distributions.supports import AnyComponent, has_rows
+from disthead.distributions.tails import Indices, are_light, with_infinite_crps
 from disthead.distributions.univariate import in_double
 from disthead.special.probabilities import expected, log_probability, log_sum_exp
 
@@ -212,6 +214,14 @@ class Components:
         """The probability of each component given y, shape (..., K)."""
         return (self.log_weights + self.components.log_prob(y.unsqueeze(-1))).softmax(-1)
 
+    def _tail_indices(self) -> Indices:
+        """The least indices of the components that have a weight."""
+        indices = self.components._tail_indices()
+        if are_light(indices):
+            return indices
+        lower, upper = (torch.where(self.probs > 0, one, math.inf).amin(-1) for one in indices)
+        return lower, upper
+
     @property
     def mean(self) -> Tensor:
         return expected(self.probs, self.components.mean)
@@ -282,7 +292,8 @@ class Components:
         It has the units of y; lower is better. It is the weighted mean of the components' scores
         minus the integral of the variance of their cdfs about that of the mixture.
         """
-        return (self.probs * self.components.crps(y.unsqueeze(-1))).sum(-1) - self._disagreement()
+        score = expected(self.probs, self.components.crps(y.unsqueeze(-1))) - self._disagreement()
+        return with_infinite_crps(score, self._tail_indices())
 
     def _variance_over_components(self, cdfs: Tensor) -> Tensor:
         mean = (self.probs * cdfs).sum(-1, keepdim=True)

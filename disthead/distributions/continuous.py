@@ -13,12 +13,23 @@ from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
 from disthead.distributions.supports import bounds_of
+from disthead.distributions.tails import (
+    are_light,
+    beyond_nodes,
+    with_infinite_crps,
+    with_infinite_mean,
+    with_infinite_variance,
+)
 from disthead.distributions.univariate import Univariate, check_level, in_double
-from disthead.special import bracketed_inverse, implicit, tanh_sinh
+from disthead.special import bracketed_inverse, implicit, tanh_sinh, tanh_sinh_beyond
 from disthead.special.eager import are_plain_numbers, are_within
 
 __all__ = ["Continuous"]
 
+_NODES, _MOST_NODES = 81, 161  # of quadratures over the quantiles
+# Powers of a tail by which an integrand grows: those below the first leave next to nothing beyond
+# the nodes, and those this close to 1 make the integral infinite. They are those between two tails.
+_LEAST_POWER, _LEAST_GAP, _FAR = 0.3, 1e-6, (1e-30, 1e-40)
 _LEAST_PROBABILITY = math.nextafter(0.0, 1.0)  # the smallest above 0
 
 
@@ -109,13 +120,14 @@ class Continuous(Univariate):
     @property
     @in_double
     def mean(self) -> Tensor:
-        return self._expectation(lambda y: y)
+        return with_infinite_mean(self._power_moment(1), self._tail_indices())
 
     @property
     @in_double
     def variance(self) -> Tensor:
         mean = self.mean
-        return self._expectation(lambda y: (y - mean).square())
+        mean = torch.where(mean.isfinite(), mean, 0.0)
+        return with_infinite_variance(self._power_moment(2, mean), self._tail_indices())
 
     @property
     @in_double
@@ -135,7 +147,8 @@ class Continuous(Univariate):
         each side of y. Source: Gneiting and Raftery 2007.
         """
         below, above = self.log_cdf(y).exp(), self.log_survival(y).exp()
-        t, complement, weights = (_column(part, below.ndim) for part in tanh_sinh(161, below))
+        rule = tanh_sinh(_MOST_NODES, below)
+        t, complement, weights = (_column(part, below.ndim) for part in rule)
         # A side without probability adds nothing, and its quantiles would be infinite.
         some_below, some_above = (
             torch.where(below > 0, below, 0.5),
@@ -143,12 +156,13 @@ class Continuous(Univariate):
         )
         low = self._quantile(some_below * t, (1 - some_below) + some_below * complement)
         high = self._quantile((1 - some_above) + some_above * t, some_above * complement)
-        left = torch.where(below > 0, (weights * 2 * t * (y - low)).sum(0), 0.0) * below.square()
-        right = (
-            torch.where(above > 0, (weights * 2 * complement * (high - y)).sum(0), 0.0)
-            * above.square()
-        )
-        return left + right
+        before, behind = 2 * t * (y - low), 2 * complement * (high - y)
+        lower, upper = indices = self._tail_indices()
+        left = (weights * before).sum(0) + beyond_nodes(lower, before[0], _MOST_NODES, power=1)
+        right = (weights * behind).sum(0) + beyond_nodes(upper, behind[-1], _MOST_NODES, power=1)
+        score = torch.where(below > 0, left, 0.0) * below.square()
+        score = score + torch.where(above > 0, right, 0.0) * above.square()
+        return with_infinite_crps(score, indices)
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """E[function(Y)] by double-exponential quadrature over the quantiles.
@@ -157,11 +171,25 @@ class Continuous(Univariate):
         points of shape (nodes, ...).
         """
         t, complement, weights = (
-            _column(part, len(self.batch_shape)) for part in tanh_sinh(81, self._constant(0.0))
+            _column(part, len(self.batch_shape)) for part in tanh_sinh(_NODES, self._constant(0.0))
         )
         near, far, weights = 0.5 * t, 0.5 * (1 + complement), 0.5 * weights
         low = (weights * function(self._inside(self._quantile(near, far)))).sum(0)
         return low + (weights * function(self._inside(self._quantile(far, near)))).sum(0)
+
+    def _power_moment(self, order: int, centre: "Tensor | float" = 0.0) -> Tensor:
+        """E[(Y - centre)^order], with what heavy tails hold beyond the nodes of the quadrature."""
+        total = self._expectation(lambda y: (y - centre) ** order)
+        indices = self._tail_indices()
+        if are_light(indices):
+            return total
+        outermost = 0.5 * tanh_sinh(_NODES, total)[0][0].expand(self.batch_shape)
+        for tails, index in zip(
+            ((outermost, 1 - outermost), (1 - outermost, outermost)), indices, strict=True
+        ):
+            value = (self._inside(self._quantile(*tails)) - centre) ** order
+            total = total + 0.5 * beyond_nodes(index, value, _NODES, order=order)
+        return total
 
     def _inside(self, y: Tensor) -> Tensor:
         """The values y, moved to the next number inside where they were rounded to an end."""
@@ -223,7 +251,11 @@ class Continuous(Univariate):
 
 @register_kl(Continuous, Continuous)
 def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
-    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p."""
+    """E_p[log p(Y) - log q(Y)] in nats, by quadrature over the quantiles of p.
+
+    It is infinite where the support of p reaches beyond that of q, and where log q falls too fast
+    towards an end of the support for the expectation to exist.
+    """
     dtype = torch.promote_types(p.dtype, q.dtype)
     p = p._in_double().expand(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
     q = q._in_double()
@@ -233,7 +265,38 @@ def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
         # a quantile may lie beyond all numbers, or be rounded to one outside the support
         return torch.where(log_p.isneginf(), 0.0, log_p - q.log_prob(y))
 
-    return p._expectation(integrand).to(dtype)
+    value = p._expectation(integrand)
+    if p.kind == "continuous":
+        value = value + _kl_in_far_tails(p, integrand)
+    return torch.where(_reaches_beyond(p, q), torch.inf, value).to(dtype)
+
+
+def _reaches_beyond(p: Continuous, q: Continuous) -> Tensor:
+    """Whether p has numbers below or above all of q, by more than the rounding of an end."""
+    (least, most), (lower, upper) = p.support_limits(), q.support_limits()
+    slack = 4 * torch.finfo(lower.dtype).eps
+    below = least < lower - torch.where(lower.isfinite(), slack * lower.abs(), 0.0)
+    return below | (most > upper + torch.where(upper.isfinite(), slack * upper.abs(), 0.0))
+
+
+def _kl_in_far_tails(p: Continuous, integrand: Callable[[Tensor], Tensor]) -> Tensor:
+    """What the integral over the quantiles of p holds beyond the nodes of its quadrature.
+
+    The integrand grows as a power of the probability beyond a quantile. From the power -1 on the
+    integral is infinite.
+    """
+    first = 0.5 * float(tanh_sinh(_NODES, torch.zeros((), dtype=torch.float64))[0][0])
+    tails = _column(p._constant(0.0).new_tensor([first, *_FAR]), len(p.batch_shape))
+    tails = tails.expand(-1, *p.batch_shape)
+    total = p._constant(0.0)
+    for ends in ((tails, 1 - tails), (1 - tails, tails)):
+        outermost, near, far = integrand(p._inside(p._quantile(*ends))).unbind(0)
+        power = (far.abs().log() - near.abs().log()) / math.log(_FAR[0] / _FAR[1])
+        finite, grows = power < 1 - _LEAST_GAP, power > _LEAST_POWER
+        rest = 0.5 * outermost * tanh_sinh_beyond(_NODES, torch.where(finite, power, 0.0))
+        rest = torch.where(finite, rest, math.inf)
+        total = total + torch.where(grows, rest, 0.0)
+    return total
 
 
 def _column(values: Tensor, dims: int) -> Tensor:

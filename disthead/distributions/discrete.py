@@ -13,6 +13,7 @@ from disthead.distributions.interval import Interval
 from disthead.distributions.mass_tables import entropy_of, grouped_by_width
 from disthead.distributions.shortest_runs import shortest_runs
 from disthead.distributions.supports import bounds_of
+from disthead.distributions.tails import are_light
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.special import gauss_legendre, integer_inverse
 from disthead.special.eager import are_concrete, are_plain_numbers, are_within, by_scipy, extent
@@ -383,6 +384,20 @@ class Discrete(Univariate):
         return first, integer_inverse(
             lambda k: -self.log_survival(k), -tail.log(), lower, upper, self._search_steps
         )
+
+    def _beyond_bulk(self, order: int, centre: "Tensor | float" = 0.0) -> Tensor:
+        """What `_expectation` of (k - centre)^order leaves out of tails that fall as a power."""
+        total, indices = self._constant(0.0), self._tail_indices()
+        if are_light(indices):
+            return total
+        first, last = self._bulk()
+        ends = (first, self._log_cdf(first - 1)), (last, self._log_survival(last))
+        for (end, log_tail), index in zip(ends, indices, strict=True):
+            share = order / torch.as_tensor(index).to(total)
+            some = (log_tail > -torch.inf) & (share < 1)
+            rest = log_tail.exp() * (torch.where(some, end, 0.0) - centre) ** order / (1 - share)
+            total = total + torch.where(some, rest, 0.0)
+        return total
 
     def _expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """E[function(Y)]; `function` takes points of shape (nodes, ...)."""

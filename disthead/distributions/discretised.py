@@ -137,14 +137,17 @@ class Discretised(Wrapped, Discrete):
     @in_double
     def mean(self) -> Tensor:
         of_base = self.base.mean  # which may diverge, as sums over a range never do
-        return torch.where(of_base.isfinite(), self._expectation(lambda k: k), of_base)
+        return torch.where(of_base.isfinite(), self._first_moment(), of_base)
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        of_base, mean = self.base.variance, self._expectation(lambda k: k)
-        value = self._expectation(lambda k: (k - mean).square())
+        of_base, mean = self.base.variance, self._first_moment()
+        value = self._expectation(lambda k: (k - mean).square()) + self._beyond_bulk(2, mean)
         return torch.where(of_base.isfinite(), value, of_base)
+
+    def _first_moment(self) -> Tensor:
+        return self._expectation(lambda k: k) + self._beyond_bulk(1)
 
     @property
     @in_double

@@ -16,6 +16,7 @@ from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.shortest_runs import SeveralPeaks
 from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
+from disthead.distributions.tails import Indices, are_light
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special.probabilities import log_complement, log_probability, log_sum_exp
@@ -150,6 +151,13 @@ class Inflated(Wrapped):
         for value, weight in zip(self.values, weights, strict=True):
             total = total + weight * of_value(value)
         return total
+
+    def _tail_indices(self) -> Indices:
+        indices = self.base._tail_indices()
+        if are_light(indices):
+            return indices
+        lower, upper = (torch.where(self._weights()[0] > 0, one, math.inf) for one in indices)
+        return lower, upper
 
     @property
     @in_double
@@ -352,11 +360,14 @@ class Mixed(Inflated, Univariate):
 
     @in_double
     def cdf(self, y: Tensor) -> Tensor:
-        return self._mixed(self.base.cdf(y), lambda value: (y >= value).to(y.dtype))
+        below = self._mixed(self.base.cdf(y), lambda value: (y >= value).to(y.dtype))
+        # the weights are rounded, and so is their sum
+        return torch.where(y >= self.support_limits()[1], 1.0, below)
 
     @in_double
     def log_cdf(self, y: Tensor) -> Tensor:
-        return self._log_sum(self.base.log_cdf(y), lambda value: y >= value)
+        below = self._log_sum(self.base.log_cdf(y), lambda value: y >= value)
+        return torch.where(y >= self.support_limits()[1], 0.0, below)
 
     @in_double
     def log_survival(self, y: Tensor) -> Tensor:
@@ -527,5 +538,8 @@ def _kl_mixed_mixed(p: Mixed, q: Mixed) -> Tensor:
     p, q = p._in_double(), q._in_double()
     total: Any = 0.0
     for own, other in zip(p._log_weights(), q._log_weights(), strict=True):
-        total = total + own.exp() * (own.clamp(min=-1e300) - other)
-    return (total + p._log_weights()[0].exp() * kl_divergence(p.base, q.base)).to(dtype)
+        surprise = own.exp() * (own.clamp(min=-1e300) - other)
+        total = total + torch.where(own == -torch.inf, 0.0, surprise)
+    rest = p._log_weights()[0].exp()
+    of_base = torch.where(rest > 0, rest * kl_divergence(p.base, q.base), 0.0)
+    return (total + of_base).to(dtype)

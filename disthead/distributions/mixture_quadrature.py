@@ -17,12 +17,12 @@ from disthead.special import gauss_legendre, gauss_legendre_antiderivative
 from disthead.special.eager import are_plain_numbers
 from disthead.special.probabilities import log_sum_exp
 
-__all__ = ["disagreement", "expectation"]
+__all__ = ["TAIL", "disagreement", "expectation"]
 
 _CHUNK_ELEMENTS = 1 << 16  # values of all components at the nodes of one chunk of rows
 _ROWS = 2048  # of one chunk that is cut into panels
 # the probability of each component that may lie before the first panel, and after the last
-_TAIL = 1e-13
+TAIL = 1e-13
 _MOST_HALVINGS = 40
 # A component may have singularities in the complex plane at this distance from the line, in units
 # of half its interquartile range.
@@ -47,8 +47,8 @@ class _Line:
     ):
         self.lower, self.upper = lower, upper
         self.has_lower, self.has_upper = (bool(end.isfinite().all()) for end in (lower, upper))
-        levels = torch.tensor([_TAIL, 0.25, 0.75, 1 - _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
-        above = torch.tensor([1 - _TAIL, 0.75, 0.25, _TAIL], dtype=torch.float64).reshape(-1, 1, 1)
+        levels = torch.tensor([TAIL, 0.25, 0.75, 1 - TAIL], dtype=torch.float64).reshape(-1, 1, 1)
+        above = torch.tensor([1 - TAIL, 0.75, 0.25, TAIL], dtype=torch.float64).reshape(-1, 1, 1)
         quantiles = components._quantile(levels, above).movedim(-1, 1)
         # Next to an end other than 0, numbers can be too coarse for the logarithm of the distance.
         beside = ((quantiles[0] - lower) < _BESIDE * lower.abs()) | (

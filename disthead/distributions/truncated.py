@@ -13,6 +13,12 @@ from disthead.distributions.between import log_between, some_value_of
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import OUTSIDE, Discrete
 from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
+from disthead.distributions.tails import (
+    Indices,
+    index_within,
+    with_infinite_mean,
+    with_infinite_variance,
+)
 from disthead.distributions.univariate import in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special import integer_inverse
@@ -126,6 +132,10 @@ class Truncated(Wrapped):
             for end in (self.lower, self.upper)
         )
         return torch.maximum(lower, first.to(lower)), torch.minimum(upper, last.to(upper))
+
+    def _tail_indices(self) -> Indices:
+        lower, upper = self.base._tail_indices()
+        return index_within(lower, self.lower), index_within(upper, self.upper)
 
     def _clamped(self, y: Tensor) -> Tensor:
         """The numbers, moved to the nearest bound where they are outside."""
@@ -309,13 +319,16 @@ class TruncatedDiscrete(Truncated, Discrete):
     @property
     @in_double
     def mean(self) -> Tensor:
-        return self._moment(lambda k, _: k)
+        value = self._moment(lambda k, _: k) + self._beyond_bulk(1)
+        return with_infinite_mean(value, self._tail_indices())
 
     @property
     @in_double
     def variance(self) -> Tensor:
         mean = self.mean
-        return self._moment(lambda k, mean: (k - mean).square(), mean)
+        mean = torch.where(mean.isfinite(), mean, 0.0)
+        value = self._moment(lambda k, mean: (k - mean).square(), mean) + self._beyond_bulk(2, mean)
+        return with_infinite_variance(value, self._tail_indices())
 
     def _moment(self, function: Callable[..., Tensor], mean: Tensor | None = None) -> Tensor:
         """The sum of p(k) function(k, mean) over the counts."""

@@ -9,6 +9,7 @@ from torch import Size, Tensor
 
 from disthead.distributions.base import Distribution, to_double
 from disthead.distributions.interval import Arc, Interval
+from disthead.distributions.tails import LIGHT, Indices
 from disthead.special.eager import are_plain_numbers, is_tracing
 from disthead.special.numeric import mend
 
@@ -30,6 +31,13 @@ class Univariate(Distribution):
     @property
     def median(self) -> Tensor:
         return self.icdf(self._constant(0.5))
+
+    def _tail_indices(self) -> Indices:
+        """The indices of the lower and the upper tail (`disthead.distributions.tails`).
+
+        Families whose tails fall as a power say so here; no moments tell it.
+        """
+        return LIGHT
 
     def log_cdf(self, y: Tensor) -> Tensor:
         """The logarithm of P(Y <= y)."""

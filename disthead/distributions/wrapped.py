@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.base import Distribution, Wrapper, tensors
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import Univariate
 
 __all__ = ["Wrapped"]
@@ -88,6 +89,9 @@ class Wrapped(Wrapper, Univariate):
             f", {name}: {list(value.shape)}" for name, value in self.own_parameters.items()
         )
         return f"{type(self).__name__}({self.base!r}{own})"
+
+    def _tail_indices(self) -> Indices:
+        return self.base._tail_indices()
 
     def _constant(self, value: float) -> Tensor:
         return self.base._constant(value)

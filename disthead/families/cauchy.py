@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import constraints, register_kl
 
 from disthead.distributions.location_scale import Symmetric
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -35,6 +36,9 @@ class Cauchy(Symmetric):
     >>> Cauchy(0.0, 1.0).cdf(torch.tensor(1.0))
     tensor(0.7500)
     """
+
+    def _tail_indices(self) -> Indices:
+        return 1.0, 1.0
 
     @staticmethod
     def log_prob_and_grad(y: Tensor, loc: Tensor, scale: Positive) -> tuple[Tensor, ...]:

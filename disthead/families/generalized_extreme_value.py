@@ -8,6 +8,7 @@ from torch.distributions import constraints
 
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.l_moments import l_moments
+from disthead.distributions.tails import Indices, index_of_concentration
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
@@ -62,6 +63,9 @@ class GeneralizedExtremeValue(Continuous):
         c = self.concentration.to(self._constant(0.0).dtype)
         limit = self.loc - self.scale / torch.where(c == 0, 1.0, c)
         return torch.where(c > 0, limit, -torch.inf), torch.where(c < 0, limit, torch.inf)
+
+    def _tail_indices(self) -> Indices:
+        return math.inf, index_of_concentration(self.concentration)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale).clamp(-_FARTHEST, _FARTHEST)

@@ -1,11 +1,14 @@
 """The generalised Pareto distribution: how far values exceed a high threshold."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.l_moments import l_moments
+from disthead.distributions.tails import Indices, index_of_concentration
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
@@ -50,6 +53,9 @@ class GeneralizedPareto(Continuous):
         c = self.concentration.to(self._constant(0.0).dtype)
         limit = -self.scale / torch.where(c < 0, c, -1.0)
         return torch.zeros_like(limit), torch.where(c < 0, limit, torch.inf)
+
+    def _tail_indices(self) -> Indices:
+        return math.inf, index_of_concentration(self.concentration)
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y.clamp(min=0), self.scale, self.log_scale).clamp(max=_FARTHEST)

@@ -8,6 +8,7 @@ from torch.distributions import constraints, register_kl
 
 from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.families.gamma import Gamma, GammaFamily
@@ -54,6 +55,9 @@ class InverseGamma(Continuous):
             log_concentration=log_concentration,
             log_rate=log_rate,
         )
+
+    def _tail_indices(self) -> Indices:
+        return math.inf, self.concentration
 
     @property
     def _of_inverse(self) -> Gamma:

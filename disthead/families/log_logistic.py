@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.families.gamma import GammaFamily
@@ -48,6 +49,9 @@ class LogLogistic(Continuous):
             log_scale=log_scale,
             log_concentration=log_concentration,
         )
+
+    def _tail_indices(self) -> Indices:
+        return math.inf, self.concentration
 
     def _log_odds(self, y: Tensor) -> Tensor:
         """The logarithm of F / (1 - F), k log(y / scale); -inf for y <= 0."""

@@ -20,14 +20,15 @@ from disthead.distributions.components import (
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.highest_density import shortest_on_grid
 from disthead.distributions.interval import Arc, Interval
-from disthead.distributions.mixture_quadrature import disagreement, expectation
+from disthead.distributions.mixture_quadrature import TAIL, disagreement, expectation
 from disthead.distributions.mixture_quantiles import flat, mixture_quantiles, one_mixture
+from disthead.distributions.tails import are_light
 from disthead.distributions.univariate import check_level, in_double
 from disthead.families.normal import Normal
 from disthead.special import bracketed_newton, gauss_legendre, gauss_legendre_antiderivative
 from disthead.special.eager import are_concrete, are_plain_numbers, is_tracing
 from disthead.special.plain import erf
-from disthead.special.probabilities import log_sum_exp
+from disthead.special.probabilities import expected, log_sum_exp
 from disthead.special.search import highest, highest_of_each, interpolated_roots
 
 __all__ = ["Mixture"]
@@ -368,7 +369,32 @@ class Mixture(Components, Continuous):
     def _disagreement(self) -> Tensor:
         if isinstance(self.components, Normal):
             return self._disagreement_of_normals()
-        return self._by_quadrature(disagreement, Mixture._integrated_disagreement)
+        within = self._by_quadrature(disagreement, Mixture._integrated_disagreement)
+        return within + self._disagreement_beyond()
+
+    def _disagreement_beyond(self) -> Tensor:
+        """The integral beyond the outermost quantiles of the components, of tails that are powers.
+
+        There the tail of a component is s (y / end)^-a, with the tail s at the end and the index a.
+        """
+        total, indices = self._constant(0.0), self.components._tail_indices()
+        if are_light(indices):
+            return total
+        tail = self.components._constant(TAIL)
+        ends = (
+            self.components._quantile(tail, 1 - tail).amin(-1, keepdim=True),
+            self.components._quantile(1 - tail, tail).amax(-1, keepdim=True),
+        )
+        tails = self.components.log_cdf(ends[0]).exp(), self.components.log_survival(ends[1]).exp()
+        for end, held, index in zip(ends, tails, indices, strict=True):
+            a = torch.as_tensor(index).to(held).expand_as(held).clamp(max=1e9)
+            joint = held.unsqueeze(-1) * held.unsqueeze(-2)
+            joint = joint / (a.unsqueeze(-1) + a.unsqueeze(-2) - 1).clamp(min=1e-9)
+            own = expected(self.probs, joint.diagonal(dim1=-2, dim2=-1))
+            both = expected(self.probs, expected(self.probs.unsqueeze(-2), joint))
+            distance = torch.where(end.isfinite(), end.abs(), 0.0).squeeze(-1)
+            total = total + distance * (own - both)
+        return total
 
     @few_rows_at_once(400)
     def _integrated_disagreement(self) -> Tensor:

@@ -1,5 +1,7 @@
 """The Pareto distribution: values above a known minimum whose tail is a power."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
@@ -7,6 +9,7 @@ from torch.distributions import constraints
 from disthead.arrays import as_number
 from disthead.distributions.base import with_fused_loss
 from disthead.distributions.continuous import Continuous
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double
 from disthead.families.exponential import minus_log
 from disthead.families.family import Family
@@ -47,6 +50,9 @@ class Pareto(Continuous):
     def support_limits(self) -> tuple[Tensor, Tensor]:
         infinity = self._constant(torch.inf)
         return self.scale.to(infinity.dtype), infinity
+
+    def _tail_indices(self) -> Indices:
+        return math.inf, self.alpha
 
     def _log_ratio(self, y: Tensor) -> Tensor:
         """The value of log(y / scale), and 0 below the scale."""

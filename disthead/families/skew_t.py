@@ -8,6 +8,7 @@ from torch.distributions import constraints
 
 from disthead.arrays import as_number
 from disthead.distributions.skewed import Skewed, moment_estimate, skew_normal_sample
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double
 from disthead.families.family import Family
 from disthead.families.student_t import StudentT
@@ -61,6 +62,9 @@ class SkewT(Skewed):
         self._set_parameters(
             loc=loc, scale=scale, slant=slant, df=df, log_scale=log_scale, log_df=log_df
         )
+
+    def _tail_indices(self) -> Indices:
+        return self.df, self.df
 
     def _tilt(self, z: Tensor) -> Tensor:
         return self.slant * torch.sqrt(self.df + 1) * z / torch.hypot(self.df.sqrt(), z)

@@ -15,6 +15,7 @@ from disthead.distributions.component_curves import StudentTCurves
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
+from disthead.distributions.tails import Indices
 from disthead.distributions.univariate import in_double, ratio, with_min_scale
 from disthead.families.family import Family
 from disthead.links import LINKS
@@ -62,6 +63,9 @@ class StudentT(Continuous):
 
     def __init__(self, df, loc, scale=None, *, log_df=None, log_scale=None):
         self._set_parameters(df=df, loc=loc, scale=scale, log_df=log_df, log_scale=log_scale)
+
+    def _tail_indices(self) -> Indices:
+        return self.df, self.df
 
     def _standardised(self, y: Tensor) -> Tensor:
         return ratio(y - self.loc, self.scale, self.log_scale)

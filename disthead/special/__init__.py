@@ -16,7 +16,13 @@ from .incomplete_gamma import (
 )
 from .inverse import bracketed_inverse, bracketed_newton, implicit, integer_inverse
 from .normal import log_ndtr, log_ndtr_difference, ndtri_exp
-from .quadrature import gauss_legendre, gauss_legendre_antiderivative, integrate, tanh_sinh
+from .quadrature import (
+    gauss_legendre,
+    gauss_legendre_antiderivative,
+    integrate,
+    tanh_sinh,
+    tanh_sinh_beyond,
+)
 from .stirling import (
     beta_log_kernel,
     binomial_log_mass,
