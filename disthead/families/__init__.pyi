@@ -141,8 +141,12 @@ from disthead.families.pareto import Pareto as Pareto
 from disthead.families.pareto import ParetoFamily as ParetoFamily
 from disthead.families.plackett_luce import PlackettLuce as PlackettLuce
 from disthead.families.plackett_luce import PlackettLuceFamily as PlackettLuceFamily
+from disthead.families.plackett_luce_ties import PlackettLuceTies as PlackettLuceTies
+from disthead.families.plackett_luce_ties import PlackettLuceTiesFamily as PlackettLuceTiesFamily
 from disthead.families.poisson import Poisson as Poisson
 from disthead.families.poisson import PoissonFamily as PoissonFamily
+from disthead.families.projected_normal import ProjectedNormal as ProjectedNormal
+from disthead.families.projected_normal import ProjectedNormalFamily as ProjectedNormalFamily
 from disthead.families.quantile_function import QuantileFunction as QuantileFunction
 from disthead.families.quantile_function import QuantileFunctionFamily as QuantileFunctionFamily
 from disthead.families.shifted import ShiftedFamily as ShiftedFamily
