@@ -32,7 +32,7 @@ from disthead.networks.tabular import (
     backbone_options,
     start_near_unconditional_fit,
 )
-from disthead.objectives import check_objective, get_objective, name_of
+from disthead.objectives import check_objective, get_objective, name_of, warn_of_untrained
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
     MIN_SCALE,
@@ -411,7 +411,8 @@ def fit_tabular(
         family_options: as for `DistributionHead`.
         objective: what is minimised, of the standardised target, as for
             `disthead.objectives.get_objective`. The best step is that with the least objective on
-            the rows held out. The scale is corrected only where it is the likelihood.
+            the rows held out. The scale is corrected only where it is the likelihood, or where the
+            objective trains none.
         ensemble: the number of networks that predict.
         hidden_sizes: as for `TabularBackbone`.
         bins: as for `TabularBackbone`.
@@ -459,8 +460,10 @@ def fit_tabular(
         )
     _check_features(features, rows)
     chosen = _family(family, family_options, y)
+    untrained: list[str] = []
     if objective is not nll:  # every family can be trained by its likelihood
         check_objective(objective, chosen, chosen.event_shape_of(y))
+        untrained = warn_of_untrained(objective, chosen)
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
@@ -495,6 +498,7 @@ def fit_tabular(
     head.start_at(biases)
     start = max(_MIN_INITIAL_SCALE, 2 * min_scale)  # above the minimum scale
     start_near_unconditional_fit(head, start if head.is_standardised else 0.0)
+    head.hold(untrained)
     try:
         training = train(
             model,
@@ -510,8 +514,8 @@ def fit_tabular(
         raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
         # the factor is fitted by the likelihood, so that a single row whose scale is too small
-        # would make it large; other objectives let scales become that small
-        if objective is nll:
+        # would make it large; other objectives let scales become that small, or do not train them
+        if objective is nll or untrained:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model = model.only(-1)
     return model.eval(), training

@@ -355,14 +355,12 @@ class KendallTau(Score):
         return (before * guess).sum((-2, -1)).float() / before.abs().sum((-2, -1))
 
 
-
 def _first_places(dist: Distribution) -> Tensor:
     """The probability of each item to be the best, on some increasing scale."""
     try:
         return dist.logits
     except NotImplementedError:  # several models, whose scores cannot be averaged
         return dist.top1
-
 
 
 def _checked(point: Point) -> Point:
