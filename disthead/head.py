@@ -360,6 +360,17 @@ class DistributionHead(nn.Module):
             links[name] = link
         return self.family.formula(links)
 
+    @torch.no_grad()
+    def hold(self, names: Iterable[str]) -> Self:
+        """Set the weights of these parameters to zero, which makes them the same for all rows.
+
+        Where an objective does not train a parameter, its weights stay zero.
+        """
+        for name, weight in self.weights().items():
+            if name in names:
+                weight.zero_()
+        return self
+
     def biases(self) -> dict[str, Tensor]:
         """The biases of each predicted parameter, (raw outputs,), as views of the layer's bias."""
         if self.linear is None:

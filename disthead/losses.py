@@ -10,11 +10,14 @@ from disthead.arrays import as_tensor, check_kind
 from disthead.distributions.base import Distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
+from disthead.likelihood import LinkedParameters
 from disthead.special.eager import are_concrete, is_tracing
-from disthead.targets import check_target_shape, observed_numbers
+from disthead.targets import check_target, check_target_shape, observed_numbers
 from disthead.weights import as_weight
 
-__all__ = ["as_numbers", "as_targets", "cross_entropy", "loss", "nll", "reduce"]
+__all__ = ["as_labels", "as_numbers", "as_targets", "cross_entropy", "loss", "nll", "reduce"]
+
+_FEW_ROWS = 8
 
 Reduction = Literal["mean", "sum", "none"]
 Objective = Callable[[Any, Tensor], Tensor]  # (dist, y) -> one number per row
@@ -124,8 +127,8 @@ def cross_entropy(
         TargetError: for an index that is not a class, with its row, its value and the number of
             classes. Only targets on the CPU are checked, since reading those of a GPU makes the
             host wait; the loss there is infinite, as with `nll`.
-        ValueError: for a distribution that is not categorical, or shapes and options that do not
-            fit.
+        ValueError: for a distribution that is not categorical, for shapes and options that do not
+            fit, and for raw outputs on the CPU that are probabilities already.
 
     >>> import disthead as dh
     >>> dist = dh.get_family("categorical", num_classes=4).from_raw(torch.zeros(2, 4))
@@ -138,6 +141,7 @@ def cross_entropy(
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
+    _check_raw_outputs(dist)
     weight = _row_weights(dist, weight, reduction)
     y = dist.as_values(y, weight=weight, ignore_index=ignore_index)
     classes = dist.num_classes
@@ -211,6 +215,23 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
     return y
 
 
+def as_labels(dist: Distribution, y: Any) -> Tensor:
+    """Labels or probabilities of classes as a tensor of the distribution's shape.
+
+    Their values are checked on the CPU only, since reading those of a GPU makes the host wait.
+
+    Args:
+        dist: a distribution of classes, or of several independent outputs of these.
+        y: targets of shape batch_shape + event_shape, or class probabilities.
+
+    Raises:
+        TargetError: for values that are no label and no probability.
+        ValueError: for another shape.
+    """
+    y = as_targets(dist, y)
+    return check_target(dist, y, soft_labels=True) if y.is_cpu and not is_tracing() else y
+
+
 def as_numbers(dist: Distribution, y: Any, objective: str) -> Tensor:
     """Targets as a tensor of the distribution's shape, for an objective that needs observed ones.
 
@@ -231,15 +252,46 @@ def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:
     return -dist.log_prob(y)
 
 
+def _check_raw_outputs(dist: Categorical) -> None:
+    """Refuse logits of a batch that are probabilities, to which softmax would be applied again."""
+    linked: object = dist._linked
+    if isinstance(linked, LinkedParameters):
+        logits = linked.raw
+    elif linked is not None or dist.given_probs is not None or type(dist) is not Categorical:
+        return
+    else:
+        logits = dist.logits
+    if not logits.is_cpu or is_tracing() or logits.ndim < 2 or logits.shape[-1] != dist.num_classes:
+        return
+    logits = logits.detach().reshape(-1, dist.num_classes)
+    if len(logits) < _FEW_ROWS or not _are_probabilities(logits[:_FEW_ROWS]):
+        return  # a few rows tell nearly always, so that the others are seldom read
+    if _are_probabilities(logits):
+        raise ValueError(
+            f"the raw outputs of all {len(logits)} rows are zero or more and sum to one: a softmax "
+            "was applied, and the distribution applies one to its logits again. Leave it out, or "
+            "say that they are probabilities: distribution(probs=...) of the family."
+        )
+
+
+def _are_probabilities(values: Tensor) -> bool:
+    """Whether all rows (N, K) are zero or more and sum to one."""
+    return bool(((values.sum(-1) - 1).abs() <= 1e-5).all() & (values >= 0).all())
+
+
 def _check_classes(y: Tensor, counted: Tensor, classes: int) -> None:
     if not y.is_cpu or is_tracing():
         return
     wrong = counted & ~((y >= 0) & (y < classes) & (y == y.floor()))
     if wrong.any():
+        remedy = (
+            "Number the classes from 0, or say which index stands for no class: ignore_index=-100."
+            if bool((y[wrong] == y[wrong].floor()).all())
+            else f"Class probabilities need one for each class, shape {(*y.shape, classes)}."
+        )
         raise TargetError(
             f"y must be a class index 0, ..., {classes - 1} ({classes} classes), got "
-            f"{locate(wrong, y)}. Number the classes from 0, or say which index stands for no "
-            "class: ignore_index=-100."
+            f"{locate(wrong, y)}. {remedy}"
         )
 
 

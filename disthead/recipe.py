@@ -33,7 +33,7 @@ from disthead.networks.tabular import (
     backbone_options,
     start_near_unconditional_fit,
 )
-from disthead.objectives import check_objective, get_objective, name_of
+from disthead.objectives import check_objective, get_objective, name_of, warn_of_untrained
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
     MIN_SCALE,
@@ -437,7 +437,7 @@ def fit_tabular(
             `disthead.objectives.get_objective`. The best step is that with the least objective on
             the rows held out, or the least likelihood where the objective is validated by that,
             as `beta_nll`, `faithful`, `warm_up`, `tempered` and `map` are. The scale is corrected
-            only where the likelihood validates.
+            only where the likelihood validates, or where the objective trains none.
         ensemble: the number of networks that predict.
         hidden_sizes: as for `TabularBackbone`.
         bins: as for `TabularBackbone`.
@@ -485,8 +485,10 @@ def fit_tabular(
         )
     _check_features(features, rows)
     chosen = _family(family, family_options, y)
+    untrained: list[str] = []
     if objective is not nll:  # every family can be trained by its likelihood
         check_objective(objective, chosen, chosen.event_shape_of(y))
+        untrained = warn_of_untrained(objective, chosen)
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
@@ -521,6 +523,7 @@ def fit_tabular(
     head.start_at(biases)
     start = max(_MIN_INITIAL_SCALE, 2 * min_scale)  # above the minimum scale
     start_near_unconditional_fit(head, start if head.is_standardised else 0.0)
+    head.hold(untrained)
     try:
         training = train(
             model,
@@ -536,8 +539,8 @@ def fit_tabular(
         raise error.of_targets(all_y, rows) from None
     if ensemble == 1:
         # the factor is fitted by the likelihood, so that a single row whose scale is too small
-        # would make it large; other objectives let scales become that small
-        if getattr(objective, "validated_by", objective) is nll:
+        # would make it large; other objectives let scales become that small, or do not train them
+        if getattr(objective, "validated_by", objective) is nll or untrained:
             _recalibrate(model, inputs, targets, held_out[0], weight)
         model = model.only(-1)
     return model.eval(), training

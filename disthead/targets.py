@@ -215,6 +215,11 @@ def check_target_shape(
         hint = f" Try {name}.squeeze(-1)."
     elif (*shape, 1) == expected:
         hint = f" Try {name}.unsqueeze(-1)."
+    elif output.kind == "binary" and shape == expected[:-1]:  # a class where labels are meant
+        hint = (
+            f" Class indices need the family categorical, or one label for each class: "
+            f"torch.nn.functional.one_hot({name}, {expected[-1]})."
+        )
     pairs = f", or {(*expected, 2)} as pairs (lower, upper)" * dist.is_censored
     raise ValueError(
         f"{name} must have the shape {expected} of the distribution{pairs}, got {shape}.{hint}"
@@ -292,6 +297,8 @@ def _advice(dist: Distribution, bad: Tensor, counted: Tensor, name: str) -> str:
     if classes > 0:
         if classes == 2 and bool((counted.abs() == 1).all()):
             return f"Try ({name} + 1) / 2."
+        if classes == 2 and not are_whole:
+            return "Numbers other than probabilities need a continuous family, such as normal."
         if are_whole and least >= 1 and most <= classes:
             return f"Number the classes from 0: try {name} - 1."
         if bool((bad < 0).any()):

@@ -19,17 +19,26 @@ True
 import dataclasses
 import importlib
 import inspect
+import itertools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
-from disthead.errors import nearest, pick
-from disthead.families.ensembles import ensemble
+from disthead.atlas import losses
+from disthead.errors import nearest, pick, warn
 from disthead.families.family import Family
+from disthead.objectives.trial import untrained, why_not
 
-__all__ = ["check_objective", "get_objective", "name_of", "names", "specification"]
+__all__ = [
+    "check_objective",
+    "get_objective",
+    "name_of",
+    "names",
+    "specification",
+    "warn_of_untrained",
+]
 
 _FILES = [
     importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)
@@ -38,22 +47,11 @@ _OBJECTIVES: dict[str, Any] = {
     name: getattr(file, name) for file in _FILES for name in file.__all__
 }
 
-# What is proposed to a family in place of an objective that cannot train it.
-_PROPER = [
-    name
-    for file in _FILES
-    if file.__name__.rpartition(".")[2] in ("likelihood", "scores")
-    for name in file.__all__
-    if not isinstance(_OBJECTIVES[name], type)
-]
-
 
 def __getattr__(name: str) -> Any:
     if name in _OBJECTIVES:
         return _OBJECTIVES[name]
-    raise AttributeError(
-        f"module {__name__!r} has no attribute {name!r}{nearest(name, _OBJECTIVES)}"
-    )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}")
 
 
 def names() -> list[str]:
@@ -90,7 +88,7 @@ disthead.objectives.names() list all names.
     if isinstance(objective, str):
         if objective not in _OBJECTIVES:
             raise ValueError(
-                f"unknown objective {objective!r}{nearest(objective, _OBJECTIVES)} "
+                f"unknown objective {objective!r}{_hint(objective)} "
                 "`disthead losses` and disthead.objectives.names() list all names."
             )
         objective = _OBJECTIVES[objective]
@@ -157,28 +155,61 @@ def check_objective(
     ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
 it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
-    arguments = _arguments(objective)
+    name, arguments = name_of(objective), _arguments(objective)
     if arguments != ["dist", "y"]:
         raise ValueError(
-            f"objective {name_of(objective)!r} cannot train a family: it takes "
-            f"({', '.join(arguments)}), not (dist, y). Call it in a training step of your own, as "
-            f"disthead.objectives.{name_of(objective)} says."
+            f"objective {name!r} cannot train a family: it takes ({', '.join(arguments)}), not "
+            f"(dist, y). Call it in a training step of your own, as disthead.objectives.{name} "
+            "says."
         )
     at_step = getattr(objective, "at_step", None)
     tried = [objective] if at_step is None else [objective, at_step(0)]
-    reasons = [_why_not(one, family, event_shape, members) for one in tried]
+    reasons = (why_not(one, name, family, event_shape, members) for one in tried)
     reason = next(filter(None, reasons), None)
-    if reason is None:
-        return
-    suited = [
-        other
-        for other in _PROPER
-        if _why_not(_OBJECTIVES[other], family, event_shape, members) is None
-    ]
-    raise ValueError(
-        f"objective {name_of(objective)!r} cannot train the family {family.name}: "
-        f"{reason.rstrip('.')}. Try {' or '.join(map(repr, suited))}."
+    if reason is not None:
+        raise ValueError(
+            f"objective {name!r} cannot train the family {family.name}: {reason.rstrip('.')}. Try "
+            f"{' or '.join(map(repr, _suited(family, event_shape, members)))}."
+        )
+
+
+def warn_of_untrained(
+    objective: Callable, family: Family, fixed: Iterable[str] = (), members: int = 1
+) -> list[str]:
+    """Warn of the parameters that an objective does not train, before a training by it.
+
+    Args:
+        objective: a function of `(dist, y)`.
+        family: the family to be trained.
+        fixed: the parameters that are fixed, and need no training.
+        members: the number of members of an ensemble.
+
+    Returns:
+        the names of the parameters whose gradient is zero, which should be the same for all rows.
+
+    >>> from disthead import get_family
+    >>> warn_of_untrained(get_objective("crps"), get_family("normal"))
+    []
+    """
+    still, mixed = (
+        [name for name in names if name not in fixed] for names in untrained(objective, family)
     )
+    proper = " or ".join(map(repr, _suited(family, family.event_shape, members)))
+    remedy = f"Train by {proper} for a whole distribution"
+    if still:
+        values = ", ".join(f"{name!r}: ..." for name in still)
+        warn(
+            f"objective {name_of(objective)!r} does not train {' and '.join(still)} of "
+            f"{family.name}: the same value serves all rows. {remedy}, or say what you know: "
+            f"fixed={{{values}}}."
+        )
+    elif len(mixed) > 1:
+        warn(
+            f"objective {name_of(objective)!r} does not determine {' and '.join(mixed)} of "
+            f"{family.name} each: other values have the same loss, so that all but what it scores "
+            f"is arbitrary. {remedy}, or fix one of them: fixed={{{mixed[0]!r}: ...}}."
+        )
+    return still
 
 
 def _arguments(objective: Callable) -> list[str]:
@@ -190,27 +221,20 @@ def _arguments(objective: Callable) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
 
 
-def _why_not(
-    objective: Callable, family: Family, event_shape: tuple[int, ...], members: int
-) -> str | None:
-    """The reason why a family cannot be trained by an objective; None where it can."""
-    outputs = event_shape[: len(event_shape) - family.event_dim]
-    with torch.device("cpu"), torch.enable_grad():
-        raw = torch.zeros(2, *outputs, family.width(), requires_grad=True)
-        dist = family.from_raw(raw).to_event(len(outputs))
-        y = dist.sample(generator=torch.Generator().manual_seed(0))
-        try:
-            values = objective(dist, y)
-            if members > 1:
-                judge = getattr(objective, "validated_by", objective)
-                judge(ensemble(dist.expand((2, 2))), y)
-        except NotImplementedError as error:
-            return str(error)
-    if not isinstance(values, torch.Tensor) or values.shape != dist.batch_shape:
-        got = tuple(values.shape) if isinstance(values, torch.Tensor) else repr(values)
-        raise ValueError(
-            f"objective {name_of(objective)} must return one number per row, shape "
-            f"{tuple(dist.batch_shape)} for two rows, got {got}. Add up or average what it returns "
-            "for the outputs of a row, and leave the mean over rows to the training."
-        )
-    return None if values.requires_grad else "it has no gradient by the parameters"
+def _suited(family: Family, event_shape: tuple[int, ...], members: int) -> list[str]:
+    """The likelihood, and the first other strictly proper score that can train a family, if any."""
+    others = (
+        name
+        for name in ("crps", "brier", "energy")
+        if why_not(get_objective(name), name, family, event_shape, members) is None
+    )
+    return ["nll", *itertools.islice(others, 1)]
+
+
+def _hint(name: object) -> str:
+    """The end of a sentence about an unknown objective: what it is called here, or the nearest."""
+    words = str(name).lower().replace("_", " ")
+    for loss in losses().values():
+        if loss.name in _OBJECTIVES and words in [word.lower() for word in loss.synonyms]:
+            return f"; it is called {loss.name!r} here."
+    return nearest(name, _OBJECTIVES)

@@ -7,14 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import Independent, each_output
 from disthead.distributions.outputs import mean_over_outputs
 from disthead.families.categorical import Categorical
-from disthead.losses import as_targets
+from disthead.losses import as_labels
 from disthead.losses import cross_entropy as cross_entropy_of
-from disthead.special.eager import is_tracing
-from disthead.targets import check_target
 
 __all__ = ["bce", "cross_entropy", "multilabel_bce"]
 
@@ -48,7 +47,7 @@ def bce(dist: Distribution, y: Any) -> Tensor:
             if several
             else "it is for two outcomes; cross_entropy scores classes, and nll everything.",
         )
-    return -dist.log_prob(_checked_labels(dist, y))
+    return -dist.log_prob(as_labels(dist, y))
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,8 @@ class multilabel_bce:
     def __post_init__(self) -> None:
         if self.positive_weight is None:
             return
-        try:
-            weight = torch.as_tensor(self.positive_weight, dtype=torch.float64)
-            is_valid = weight.ndim <= 1 and bool((weight > 0).all() & weight.isfinite().all())
-        except (TypeError, ValueError, RuntimeError):
-            is_valid = False
-        if not is_valid:
+        weight = as_tensor(self.positive_weight, "positive_weight of multilabel_bce").double()
+        if weight.ndim > 1 or not bool(((weight > 0) & weight.isfinite()).all()):
             raise ValueError(
                 "positive_weight of multilabel_bce must be a positive number, or one for each "
                 f"label, such as the number of rows with 0 over those with 1, got "
@@ -105,7 +100,7 @@ class multilabel_bce:
                 if dist.kind == "binary"
                 else "it is for several independent outcomes of 0 and 1; nll scores everything.",
             )
-        y = _checked_labels(dist, y)
+        y = as_labels(dist, y)
         if self.positive_weight is None:
             return mean_over_outputs(dist, -dist.base.log_prob(y))
         weight = torch.as_tensor(self.positive_weight, dtype=dist.dtype, device=dist.device)
@@ -151,20 +146,21 @@ class cross_entropy:
     ignore_index: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(
-                "label_smoothing of cross_entropy must be from 0 to 1, got "
-                f"{self.label_smoothing!r}."
-            )
+        as_number(
+            self.label_smoothing,
+            "label_smoothing of cross_entropy",
+            "a number from 0 to 1, such as 0.1",
+            lambda share: 0 <= share <= 1,
+        )
         if self.class_weight is None:
             return
-        weight = tuple(float(value) for value in self.class_weight)
-        if not all(0 <= value < float("inf") for value in weight) or not any(weight):
+        weight = as_tensor(self.class_weight, "class_weight of cross_entropy").double()
+        if weight.ndim != 1 or not bool(((weight >= 0) & weight.isfinite()).all() & weight.any()):
             raise ValueError(
-                "class_weight of cross_entropy must be numbers, zero or more and not all 0, got "
-                f"{self.class_weight!r}."
+                "class_weight of cross_entropy must be numbers, one for each class, zero or more "
+                f"and not all 0, got {self.class_weight!r}."
             )
-        object.__setattr__(self, "class_weight", weight)
+        object.__setattr__(self, "class_weight", tuple(weight.tolist()))  # plain data
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The loss of each row, shape (...,); `y` holds class indices or probabilities."""
@@ -182,9 +178,3 @@ class cross_entropy:
             reduction="none",
         )
         return mean_over_outputs(dist, values)
-
-
-def _checked_labels(dist: Distribution, y: Any) -> Tensor:
-    """Labels from 0 to 1; their values are checked on the CPU only, as reading others makes wait."""
-    y = as_targets(dist, y)
-    return check_target(dist, y, soft_labels=True) if y.is_cpu and not is_tracing() else y

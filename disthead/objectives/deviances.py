@@ -110,7 +110,8 @@ class tweedie_deviance:
 
 def _deviance(dist: Distribution, y: Any, power: float, objective: str) -> Tensor:
     output = each_output(dist)
-    if output.kind not in ("count", "continuous", "mixed") or is_real(output.support):
+    support: Any = output.support
+    if output.kind not in ("count", "continuous", "mixed") or is_real(support):
         reason = "it is for counts and amounts, whose mean is positive; mse and nll score others."
         raise output._unanswered(objective, reason)
     y = as_numbers(dist, y, objective)

@@ -80,7 +80,7 @@ class pinball:
     levels: Sequence[float] = (0.1, 0.5, 0.9)
 
     def __post_init__(self) -> None:
-        levels = self.levels
+        levels: Any = self.levels
         if isinstance(levels, str) or not isinstance(levels, Sequence) or not len(levels):
             raise ValueError(
                 "levels of pinball must be numbers between 0 and 1, such as (0.1, 0.5, 0.9), got "
@@ -181,12 +181,13 @@ def _check_level(level: float, objective: str) -> None:
 def _check_quantiles(dist: Distribution, objective: str) -> None:
     """Refuse distributions whose quantiles do not move with the parameters, or that have none."""
     output = each_output(dist)
+    support: Any = output.support
     if output.kind == "vector":
         reason = "it scores one number, and a vector has no order; energy scores vectors."
     elif output.kind in ("classes", "ranking"):
         instead = "brier" if output.kind == "classes" else "nll"
         reason = f"indices have no order, and so no quantiles; {instead} scores them."
-    elif output.support.is_discrete:
+    elif support.is_discrete:
         reason = "quantiles of counts and classes are steps, which have no gradient; rps has one."
     else:
         return

@@ -138,11 +138,12 @@ def _error(dist: Distribution, y: Any, point: Point, objective: str) -> Tensor:
         NotImplementedError: where there is no such point, or none with a gradient.
     """
     output = each_output(dist)
+    support: Any = output.support
     if output.kind in ("classes", "ordinal", "ranking"):
         instead = {"classes": "brier", "ordinal": "rps", "ranking": "list_mle"}[output.kind]
         reason = f"indices of classes and items have no distances; {instead} scores them."
         raise output._unanswered(objective, reason)
-    if point == "median" and output.support.is_discrete:
+    if point == "median" and support.is_discrete:
         reason = "the median of counts is a step, which has no gradient; crps has one, and mse."
         raise output._unanswered(objective, reason)
     y = as_numbers(dist, y, objective)

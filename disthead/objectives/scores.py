@@ -11,7 +11,7 @@ from disthead.arrays import as_integer
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.distributions.outputs import mean_over_outputs
-from disthead.losses import as_numbers, as_targets
+from disthead.losses import as_labels, as_numbers
 
 __all__ = ["brier", "crps", "energy", "rps"]
 
@@ -91,7 +91,7 @@ def brier(dist: Distribution, y: Any) -> Tensor:
 
     Raises:
         NotImplementedError: for distributions of anything but classes.
-        TargetError: as `disthead.nll`.
+        TargetError: for values on the CPU that are no class and no probability.
         ValueError: as `disthead.nll`.
 
     >>> import torch, disthead as dh
@@ -103,7 +103,7 @@ def brier(dist: Distribution, y: Any) -> Tensor:
         raise each_output(dist)._unanswered(
             "brier", "it scores probabilities of classes; crps scores numbers, and energy vectors."
         )
-    return mean_over_outputs(dist, dist.brier(as_targets(dist, y)))
+    return mean_over_outputs(dist, dist.brier(as_labels(dist, y)))
 
 
 @dataclass(frozen=True)

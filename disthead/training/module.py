@@ -41,7 +41,13 @@ from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.model_folder import is_model_folder
 from disthead.networks.predictive_model import PredictiveModel
 from disthead.networks.schedule import plan, steps_of, warn_of_unfinished
-from disthead.objectives import check_objective, get_objective, name_of, specification
+from disthead.objectives import (
+    check_objective,
+    get_objective,
+    name_of,
+    specification,
+    warn_of_untrained,
+)
 from disthead.objectives.likelihood import nll
 from disthead.standardisation import (
     MIN_SCALE,
@@ -260,6 +266,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     def start_from(self, train: Summary) -> None:
         self._has_started = True
         super().start_from(train)
+        if self._objective is not None and self._objective is not nll:
+            fixed, members = self.hparams.fixed or {}, self.hparams.ensemble
+            head = self._known_head()
+            head.hold(warn_of_untrained(self._objective, head.family, fixed, members))
 
     def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
         super().build(columns, backbone)
