@@ -67,10 +67,13 @@ class CTC(LabelSequence):
         is no label sequence or needs more frames than its input has. It has no second derivatives.
         """
         shape = torch.broadcast_shapes(self.batch_shape, y.shape[:-1])
+        if not shape.numel():  # which ctc_loss refuses
+            return self.logits.sum((-2, -1)).expand(shape)
         y = y.expand(*shape, -1)
         is_possible = self.support.check(y)
         # rows without probability are computed for a sequence that always has some, the empty one
-        y = torch.where(is_possible.unsqueeze(-1), y.long(), -1).reshape(shape.numel(), -1)
+        y = torch.where(is_possible.unsqueeze(-1), y.long(), -1)
+        y = y.reshape(shape.numel(), y.shape[-1])
         lengths = self.lengths.expand(shape).reshape(-1).long()
         log_p, least = _without_infinities(self._log_p)
         log_p = log_p.expand(*shape, -1, -1).reshape(shape.numel(), *log_p.shape[-2:])
@@ -88,7 +91,7 @@ class CTC(LabelSequence):
 
     @property
     def _log_p(self) -> Tensor:
-        """The log-probabilities of the outcomes; those of padded frames are those of equal ones."""
+        """The log-probabilities of the outcomes, which are uniform in padded frames."""
         return self.logits.masked_fill(~self._is_inside.unsqueeze(-1), 0.0).log_softmax(-1)
 
     def _advice(self, y: Tensor, wrong: Tensor, name: str) -> str:
@@ -142,7 +145,8 @@ class CTC(LabelSequence):
         ([[1, -1], [-1, -1]], tensor([0.7973, 0.2026]))
         """
         width, frames = as_integer(width, "width"), self.event_shape[0]
-        log_p = self._log_p.double().reshape(-1, frames, self.num_labels).cpu().numpy()
+        log_p = self._log_p.double().cpu().numpy()
+        log_p = log_p.reshape(self.batch_shape.numel(), frames, self.num_labels)
         found = np.full((width, len(log_p), frames), -1)
         is_there = np.zeros((width, len(log_p)), dtype=bool)
         for row, (scores, length) in enumerate(

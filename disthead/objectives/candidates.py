@@ -68,8 +68,8 @@ class info_nce:
 
         Raises:
             NotImplementedError: for a distribution in place of embeddings.
-            ValueError: for shapes that do not fit, and for batches whose sizes differ between
-                processes.
+            ValueError: for shapes that do not fit, for no pairs, and for batches whose sizes differ
+                between processes.
         """
         if isinstance(queries, Distribution):
             raise NotImplementedError(
@@ -112,6 +112,8 @@ def _check_shapes(queries: Any, keys: Any, ids: Any, symmetric: bool) -> None:
                 f"{name} must be floating embeddings of shape (rows, features), got {got}. Of a "
                 "matrix of similarities the loss is torch.nn.functional.cross_entropy."
             )
+    if not len(queries):
+        raise ValueError("info_nce needs at least one pair, got an empty batch: leave it out.")
     if queries.shape[1] != keys.shape[1]:
         raise ValueError(
             "queries and keys must have embeddings of one length, got "

@@ -107,6 +107,16 @@ def test_batches_of_any_number_of_dimensions():
     assert [part.shape for part in many.beam_search(2)] == [(2, 2, 5, 3, 4), (2, 2, 5, 3)]
 
 
+def test_no_rows_have_no_loss():
+    dist, y = example()[:0], torch.zeros(0, 2, dtype=torch.int64)
+    assert loss(dh.objectives.ctc, dist, y, reduction="sum") == 0
+    assert dist.beam_search(2)[0].shape == (2, 0, 4)
+    assert dist.best_path().shape == dist.sample().shape == (0, 4)
+    chain = LinearChain(dist.logits, torch.zeros(3, 3))
+    assert loss(dh.objectives.crf, chain, y, reduction="sum") == 0
+    assert chain.mode.shape == chain.sample().shape == (0, 4)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.float32, torch.float64])
 def test_labels_may_have_any_dtype(dtype):
     dist, y = example()[:1], torch.tensor([[1, 2]])

@@ -138,6 +138,8 @@ def test_wrong_input_says_what_to_do():
         objective(queries, keys[:4])
     with pytest.raises(ValueError, match=r"of one length, got \(6, 4\) and \(6, 3\)"):
         objective(queries, keys[:, :3])
+    with pytest.raises(ValueError, match="needs at least one pair, got an empty batch"):
+        objective(queries[:0], keys[:0])
     with pytest.raises(ValueError, match=r"queries must be floating embeddings .*got \(6,\)"):
         objective(queries[:, 0], keys)
     with pytest.raises(ValueError, match=r"keys must be floating embeddings .*got list"):
