@@ -17,6 +17,7 @@ True
 """
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import itertools
@@ -40,23 +41,25 @@ __all__ = [
     "warn_of_untrained",
 ]
 
-_FILES = [
-    importlib.import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)
-]
-_OBJECTIVES: dict[str, Any] = {
-    name: getattr(file, name) for file in _FILES for name in file.__all__
-}
+
+@functools.cache
+def _objectives() -> dict[str, Any]:
+    """All objectives by their names; the files are read when somebody asks for one."""
+    files = [
+        importlib.import_module(f"{__name__}.{at.name}") for at in pkgutil.iter_modules(__path__)
+    ]
+    return {name: getattr(file, name) for file in files for name in file.__all__}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OBJECTIVES:
-        return _OBJECTIVES[name]
+    if not name.startswith("_") and name in _objectives():
+        return _objectives()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_hint(name)}")
 
 
 def names() -> list[str]:
     """The names of all objectives."""
-    return list(_OBJECTIVES)
+    return list(_objectives())
 
 
 def get_objective(objective: "str | Mapping[str, Any] | Callable", /, **options: Any) -> Callable:
@@ -86,12 +89,12 @@ disthead.objectives.names() list all names.
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
-        if objective not in _OBJECTIVES:
+        if objective not in _objectives():
             raise ValueError(
                 f"unknown objective {objective!r}{_hint(objective)} "
                 "`disthead losses` and disthead.objectives.names() list all names."
             )
-        objective = _OBJECTIVES[objective]
+        objective = _objectives()[objective]
     if not callable(objective):
         raise ValueError(
             'objective must be a name, such as "crps" (`disthead losses` lists them), a mapping '
@@ -110,7 +113,7 @@ disthead.objectives.names() list all names.
 
 def name_of(objective: Callable) -> str:
     """The name of an objective; of another function, its own, or "objective" without one."""
-    for name, known in _OBJECTIVES.items():
+    for name, known in _objectives().items():
         if objective is known or (isinstance(known, type) and isinstance(objective, known)):
             return name
     own = getattr(objective, "__name__", type(objective).__name__)
@@ -124,7 +127,7 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
     'crps'
     """
     name = name_of(objective)
-    known = _OBJECTIVES.get(name)
+    known = _objectives().get(name)
     if objective is known:
         return name
     if isinstance(known, type) and isinstance(objective, known):
@@ -214,7 +217,7 @@ def warn_of_untrained(
 
 def _arguments(objective: Callable) -> list[str]:
     """What an objective of this library must be called with; (dist, y) for other functions."""
-    if name_of(objective) not in _OBJECTIVES:
+    if name_of(objective) not in _objectives():
         return ["dist", "y"]
     called = objective.forward if isinstance(objective, torch.nn.Module) else objective
     parameters = inspect.signature(called).parameters.values()
@@ -235,6 +238,6 @@ def _hint(name: object) -> str:
     """The end of a sentence about an unknown objective: what it is called here, or the nearest."""
     words = str(name).lower().replace("_", " ")
     for loss in losses().values():
-        if loss.name in _OBJECTIVES and words in [word.lower() for word in loss.synonyms]:
+        if loss.name in _objectives() and words in [word.lower() for word in loss.synonyms]:
             return f"; it is called {loss.name!r} here."
-    return nearest(name, _OBJECTIVES)
+    return nearest(name, _objectives())

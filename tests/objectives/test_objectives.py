@@ -139,7 +139,7 @@ class Tempered:
 @pytest.fixture
 def tempered(monkeypatch):
     """An objective with an option, as a file of the folder would have it."""
-    monkeypatch.setitem(dh.objectives._OBJECTIVES, "tempered", Tempered)
+    monkeypatch.setitem(dh.objectives._objectives(), "tempered", Tempered)
 
 
 def test_options_are_plain_data(tempered):

@@ -66,7 +66,7 @@ class Decayed:
 def known(monkeypatch):
     """The objectives above by their names, as a file of the folder would have them."""
     for name, kind in (("power", LearnedPower), ("later", Later), ("decayed", Decayed)):
-        monkeypatch.setitem(dh.objectives._OBJECTIVES, name, kind)
+        monkeypatch.setitem(dh.objectives._objectives(), name, kind)
 
 
 def test_a_module_with_options_is_plain_data():
