@@ -71,6 +71,36 @@ LIKELIHOODS = [
         family_options={"num_classes": 10},
         targets=_classes(10),
     ),
+    Row("mse", "normal", lambda raw, y: functional.mse_loss(raw[:, 0], y)),
+    Row("mae", "laplace", lambda raw, y: functional.l1_loss(raw[:, 0], y)),
+    Row("huber", "normal", lambda raw, y: functional.huber_loss(raw[:, 0], y)),
+    Row(
+        "poisson_deviance",
+        "poisson",
+        lambda raw, y: functional.poisson_nll_loss(functional.softplus(raw[:, 0]), y, False, True),
+        targets=lambda rows, generator: torch.randint(5, (rows,), generator=generator).float(),
+    ),
+    Row(
+        "bce",
+        "bernoulli",
+        lambda raw, y: functional.binary_cross_entropy_with_logits(raw[:, 0], y),
+        targets=lambda rows, generator: torch.randint(2, (rows,), generator=generator).float(),
+    ),
+    Row(
+        "cross_entropy",
+        "categorical",
+        functional.cross_entropy,
+        family_options={"num_classes": 10},
+        targets=_classes(10),
+    ),
+    Row(
+        "cross_entropy",
+        "categorical",
+        lambda raw, y: functional.cross_entropy(raw, y, label_smoothing=0.1),
+        options={"label_smoothing": 0.1},
+        family_options={"num_classes": 10},
+        targets=_classes(10),
+    ),
 ]
 
 
@@ -230,12 +260,27 @@ OTHERS = [
         "multiclass_hinge",
         "categorical",
         functional.multi_margin_loss,
+
+
+SCORES = [
+    Row(
+        "brier",
+        "bernoulli",
+        lambda raw, y: functional.mse_loss(raw[:, 0].sigmoid(), y),
+        targets=lambda rows, generator: torch.randint(2, (rows,), generator=generator).float(),
+    ),
+    Row(
+        "brier",
+        "categorical",
+        lambda raw, y: (
+            10 * functional.mse_loss(raw.softmax(-1), functional.one_hot(y, 10).to(raw.dtype))
+        ),
         family_options={"num_classes": 10},
         targets=_classes(10),
     ),
 ]
 
-ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES, *OTHERS]
+ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES, *OTHERS, *SCORES]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:

@@ -216,6 +216,10 @@ class LazyParameters(Protocol):
         """The distribution with its parameters computed."""
         ...
 
+    def parameter(self, name: str) -> Tensor | None:
+        """One parameter alone, as the distribution that is made has it; None where all are made."""
+        ...
+
     def log_prob(self, y: Tensor) -> Tensor:
         """log_prob with its gradient in one pass; only where `uses_fused_loss`."""
         ...
@@ -642,6 +646,10 @@ class Distribution(TorchDistribution):
         if linked is not None and self._is_lazy and not name.startswith("__"):
             # With gradients, even where the first use needs none, as in `sample`.
             with torch.set_grad_enabled(torch.is_grad_enabled() or linked.requires_grad):
+                one = linked.parameter(name)
+                if one is not None:
+                    self.__dict__[name] = one
+                    return one
                 self.__dict__.update(linked.make().__dict__ | {"_linked": linked})
             return getattr(self, name)
         if name in _SPECIAL:

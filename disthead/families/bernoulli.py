@@ -3,6 +3,7 @@
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
+from torch.nn.functional import mse_loss
 
 from disthead.arrays import exactly_one
 from disthead.distributions.base import tensors, with_fused_loss
@@ -139,7 +140,7 @@ class Bernoulli(Success):
     def brier(self, y: Tensor) -> Tensor:
         """The Brier score (y - probs)^2; lower is better."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
-        return (y * self._failure - (1 - y) * self.probs).square()
+        return mse_loss(*torch.broadcast_tensors(self.probs.to(y.dtype), y), reduction="none")
 
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1.

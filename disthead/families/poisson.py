@@ -127,7 +127,6 @@ class Poisson(Discrete):
         return self._expected.rsqrt()
 
     @property
-    @in_double
     def mean(self) -> Tensor:
         return self._expected
 

@@ -69,6 +69,17 @@ class LinkedParameters:
             self.formula.make(**self.formula.constrain(self.formula.split(self.raw)))
         )
 
+    def parameter(self, name: str) -> Tensor | None:
+        """One parameter of numbers, without the others; None where all have to be made."""
+        links = self.formula.links
+        is_plain = self.loc_scale is None and self.formula.is_scalar
+        if name not in links or not is_plain or self.raw.dtype != self.dtype:
+            return None
+        column = self.raw.select(-1, list(links).index(name))
+        if torch.compiler.is_compiling():  # loops of graphs take no tensors that share memory
+            column = column.clone()
+        return links[name].logits(column) if name == "logits" else links[name].forward(column)
+
     def in_double(self) -> Distribution:
         """The distribution with every link computed in double precision."""
         formula = self.formula

@@ -98,6 +98,9 @@ class Projection:
         linked = self if torch.is_grad_enabled() else self.map(torch.detach)
         return self.kind._lazy(linked, self.features.shape[:-1])
 
+    def parameter(self, name: str) -> None:
+        """None: the logits are all that there is."""
+
     def make(self) -> Distribution:
         """The distribution with its logits, gathered from all processes."""
         with torch.enable_grad() if self.requires_grad else torch.no_grad():

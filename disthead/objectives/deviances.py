@@ -18,7 +18,6 @@ from disthead.distributions.outputs import mean_over_outputs
 from disthead.errors import TargetError, locate
 from disthead.losses import as_numbers
 from disthead.special.eager import is_tracing
-from disthead.special.stirling import expm1mx
 from disthead.standardisation import is_real
 
 __all__ = ["gamma_deviance", "poisson_deviance", "tweedie_deviance"]
@@ -117,17 +116,17 @@ def _deviance(dist: Distribution, y: Any, power: float, objective: str) -> Tenso
     y = as_numbers(dist, y, objective)
     _check_amounts(y, power, objective)
     mean = dist.mean
-    # Written with u = log(mean / y), both parts are zero or more, so that nothing cancels.
-    is_zero = y == 0
-    known = torch.where(is_zero, 1.0, y).to(torch.promote_types(y.dtype, mean.dtype))
-    log_ratio = mean.log() - known.log()
-    deviance = known.new_zeros(())
-    for left, sign in ((2 - power, 1), (1 - power, -1)):
-        if left:
-            deviance = deviance + sign * expm1mx(left * log_ratio) / left
-    deviance = known ** (2 - power) * deviance
+    # With u = log(mean / y) it is a difference of two functions of u that are both u near 0, so
+    # that only its square cancels, and not the size of y.
+    is_zero = (y == 0).to(mean.dtype)
+    log_ratio = (mean / (y + is_zero)).log()
+    first, second = (
+        torch.expm1(left * log_ratio) / left if left else log_ratio
+        for left in (2 - power, 1 - power)
+    )
+    deviance = y ** (2 - power) * (first - second)
     if power < 2:
-        deviance = torch.where(is_zero, mean ** (2 - power) / (2 - power), deviance)
+        deviance = deviance + is_zero * mean ** (2 - power) / (2 - power)
     return mean_over_outputs(dist, 2 * deviance)
 
 

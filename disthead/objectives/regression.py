@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn import functional
 
 from disthead.arrays import as_number
 from disthead.distributions.base import Distribution
@@ -38,7 +38,8 @@ def mse(dist: Distribution, y: Any) -> Tensor:
     >>> mse(dist, torch.tensor([1.0, -3.0]))
     tensor([1., 9.])
     """
-    return mean_over_outputs(dist, _error(dist, y, "mean", "mse").square())
+    error = _error(dist, y, "mean", "mse")
+    return mean_over_outputs(dist, functional.mse_loss(error, _zeros(error), reduction="none"))
 
 
 def mae(dist: Distribution, y: Any) -> Tensor:
@@ -100,9 +101,7 @@ class huber:
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The loss of each row, shape (...,); `y` has the shape batch_shape + event_shape."""
         error = _error(dist, y, "mean", "huber")
-        losses = torch.nn.functional.huber_loss(
-            error, torch.zeros_like(error), reduction="none", delta=self.delta
-        )
+        losses = functional.huber_loss(error, _zeros(error), reduction="none", delta=self.delta)
         return mean_over_outputs(dist, losses)
 
 
@@ -152,3 +151,8 @@ def _error(dist: Distribution, y: Any, point: Point, objective: str) -> Tensor:
     except NotImplementedError as error:
         reason = f"it needs a {point}. {error}"
         raise output._unanswered(objective, reason) from None
+
+
+def _zeros(error: Tensor) -> Tensor:
+    """Zeros of the shape of the error, in the memory of one: PyTorch's losses take two tensors."""
+    return error.new_zeros(()).expand_as(error)
