@@ -37,8 +37,9 @@ def _row(name: str) -> list[str]:
     family = example(name)
     parameters, options = links(family), inspect.signature(type(family)).parameters
     if "parametrization" in options:
-        by_mean = dh.get_family(name, event_shape=family.event_shape, parametrization="mean")
-        parameters += f"; or {links(by_mean)}"
+        other = "natural" if name == "normal" else "mean"
+        changed = dh.get_family(name, event_shape=family.event_shape, parametrization=other)
+        parameters += f"; or {links(changed)}"
     named = [
         f"`{option}`"
         for option, taken in options.items()

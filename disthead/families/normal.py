@@ -1,5 +1,8 @@
 """The normal distribution: additive noise of many small causes."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, register_kl
@@ -15,8 +18,9 @@ from disthead.distributions.continuous import Continuous
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.standard import Standard
 from disthead.distributions.univariate import in_double, in_double_for_gradients, ratio, sample_std
+from disthead.errors import unknown_name
 from disthead.families.family import Family
-from disthead.links import LINKS
+from disthead.links import LINKS, Link
 from disthead.special import expm1mx, log_ndtr
 from disthead.special.fast import Positive
 from disthead.special.normal import ndtri_of_tails
@@ -149,10 +153,24 @@ def kl_normal(p: Normal, q: Normal) -> Tensor:
     return 0.5 * (expm1mx(log_ratio) + ratio(p.loc - q.loc, q.scale, q.log_scale).square())
 
 
+# of the raw output loc / scale^2, which a family turns into loc; it has no map of its own
+_NATURAL = replace(LINKS["identity"], name="natural", formula="x scale^2", value_and_slope=None)
+
+
 class NormalFamily(Family):
     """The normal family: p(y) = exp(-(y - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)), y real.
 
     Its parameters are `loc` and `scale`, shape (...,).
+
+    Args:
+        parametrization: what the raw output of `loc` is: "loc", or "natural" for loc / scale^2, the
+            first natural parameter of the exponential family (Immer and others 2023). Its gradient
+            is loc - y then, whatever the scale, so that noisy rows teach the mean as others do. The
+            second one, -1 / (2 scale^2), follows from the scale by its link, softplus; with
+            links={"scale": "exp"} its logarithm is linear in the raw output, as in the paper.
+
+    Raises:
+        ValueError: for another parametrization.
     """
 
     name = "normal"
@@ -178,6 +196,38 @@ class NormalFamily(Family):
         "student_t or laplace for outliers, log_normal or gamma for positive targets, mixture for "
         "several peaks."
     )
+
+    def __init__(self, parametrization: str = "loc"):
+        if parametrization not in ("loc", "natural"):
+            raise unknown_name("parametrization", parametrization, ["loc", "natural"])
+        self.parametrization = parametrization
+        if parametrization == "natural":
+            self.parameters = {"loc": _NATURAL, "scale": LINKS["softplus"]}
+            self.distribution_class = None  # type: ignore[assignment]  # its formula takes each parameter by itself
+
+    def constrain(self, raw: Mapping[str, Tensor], links: Mapping[str, Link]) -> dict[str, Tensor]:
+        values = super().constrain(raw, links)
+        if "loc" in raw and links["loc"].name == _NATURAL.name:
+            values["loc"] = values["loc"] * self._scale_of(values).square()
+        return values
+
+    def unconstrain(
+        self, values: Mapping[str, Tensor], links: Mapping[str, Link]
+    ) -> dict[str, Tensor]:
+        raw = super().unconstrain(values, links)
+        if "loc" in values and links["loc"].name == _NATURAL.name:
+            scale = links["scale"].inside(self._scale_of(values))
+            raw["loc"] = raw["loc"] / scale.square()
+        return raw
+
+    @staticmethod
+    def _scale_of(values: Mapping[str, Tensor]) -> Tensor:
+        if "scale" not in values:
+            raise ValueError(
+                "the natural parametrization of normal needs a scale that is learned. Take "
+                'parametrization="loc" where the scale is fixed.'
+            )
+        return values["scale"]
 
     def make(self, **parameters: Tensor) -> Normal:
         return Normal(**parameters)
