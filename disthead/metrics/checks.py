@@ -112,6 +112,12 @@ def rows_that_count(
             pairs), and weights that are negative, NaN or infinite.
         TargetError: for targets that a distribution cannot have produced, naming rows and values.
     """
+    if not hasattr(dist, "batch_shape"):
+        raise ValueError(
+            f"metrics score predicted distributions, got {type(dist).__name__}. Parameters become "
+            "one by disthead.get_family(name).distribution(...). Embeddings, margins and samples "
+            "have no density; for embeddings there is torchmetrics.retrieval."
+        )
     weight = weight_of_rows(weight, tuple(dist.batch_shape), dist.device)
     if ignore_index is not None and dist.kind == "vector":
         raise ValueError(

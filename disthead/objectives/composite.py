@@ -1,5 +1,6 @@
 """Sums of objectives, for models with several heads."""
 
+import copy
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,12 @@ class sum_of(nn.Module):
         self.functions: dict[str, Callable] = {
             name: get_objective(objective) for name, objective in objectives.items()
         }
+        for name, function in self.functions.items():
+            if hasattr(function, "penalty"):
+                raise ValueError(
+                    f"the objective of head {name!r} has a penalty on the weights of a model, "
+                    "which all heads share. Take the weight_decay of the optimizer in its place."
+                )
         # so that options of objectives are plain data
         self.objectives = {
             name: specification(function) or function for name, function in self.functions.items()
@@ -131,6 +138,29 @@ class sum_of(nn.Module):
             else:
                 terms.append(values if self.weights is None else self.weights[name] * values)
         return torch.stack(terms).sum(0)
+
+    def at_step(self, step: int) -> "sum_of":
+        """The same sum with the objectives of a step of training, where some change with it.
+
+        Args:
+            step: the number of steps that were made.
+        """
+        return self._with(
+            lambda function: getattr(function, "at_step", lambda step: function)(step)
+        )
+
+    @property
+    def validated_by(self) -> "sum_of":
+        """The same sum of the objectives by which a training is validated, where they differ."""
+        return self._with(lambda function: getattr(function, "validated_by", function))
+
+    def _with(self, change: Callable[[Callable], Callable]) -> "sum_of":
+        functions = {name: change(function) for name, function in self.functions.items()}
+        if all(functions[name] is function for name, function in self.functions.items()):
+            return self
+        new = copy.copy(self)  # with the same learned weights
+        new.functions = functions
+        return new
 
     @property
     def factors(self) -> dict[str, float]:

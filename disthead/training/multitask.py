@@ -42,10 +42,11 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
 
     What is minimised is the sum of the objectives of the standardised targets over heads and rows,
     divided by the sum of the weights of the rows; the weight of a row is the largest of those of
-    its heads. Logged are `train/objective` and `val/objective`, the means of that sum, and for each
-    head, such as "price", `val/price/nll`, `val/price/nll_marginal` (the unconditional model) and
-    another objective by its name: means over the rows whose target is there, in the units of the
-    target. Learned weights are logged as `train/price/factor`.
+    its heads. In several processes each divides by the weight of its own rows. Logged are
+    `train/objective` and `val/objective`, the means of that sum, and for each head, such as
+    "price", `val/price/nll`, `val/price/nll_marginal` (the unconditional model) and another
+    objective by its name: means over the rows whose target is there, in the units of the target.
+    Learned weights are logged as `train/price/factor`.
 
     Args:
         heads: the family of each head by name, or a mapping with `family`, its options and those of
@@ -74,7 +75,7 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
     """
 
     has_started: Tensor
-    objective_name = "objective"  # what early stopping and the best checkpoint monitor
+    validated_by = "objective"  # what early stopping and the best checkpoint monitor
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """The mean objective of the rows."""
         rows = self._rows(batch)
-        values = self._objective_of_rows(rows)
+        values = self._values(self.objective.at_step(self.global_step), rows)
         self._losses.add(rows.unweighted(values), rows.total_weight)
         return rows.mean(values)
 
@@ -208,8 +209,8 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
     def _rows(self, batch: Any) -> HeadRows:
         return HeadRows.of(batch, self.names)
 
-    def _objective_of_rows(self, rows: HeadRows) -> Tensor:
-        """The objective of the standardised targets, one number for each row."""
+    def _values(self, objective: sum_of, rows: HeadRows) -> Tensor:
+        """An objective of the standardised targets, one number for each row."""
         dists, targets = self(rows.features, standardised=True), {}
         for name, model in self.named_heads():
             dist, y, weight = dists[name], rows.targets[name], rows.weight[name]
@@ -221,12 +222,13 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
                     loc, scale = loc.unsqueeze(-1), scale.unsqueeze(-1)
                 y = ((y - loc) / scale).to(dist.dtype)
             targets[name] = y
-        return self.objective(dists, targets, rows.weight)
+        return objective(dists, targets, rows.weight)
 
     @torch.no_grad()
     def _evaluate(self, part: str, rows: HeadRows) -> None:
         means, dists = self._means[part], self(rows.features)
-        means.add("objective", rows.unweighted(self._objective_of_rows(rows)), rows.total_weight)
+        values = rows.unweighted(self._values(self.objective.validated_by, rows))
+        means.add("objective", values, rows.total_weight)
         for name, model in self.named_heads():
             weight, dist, y, baseline = present(
                 rows.weight[name], dists[name], rows.targets[name], model.marginal(len(rows.y))

@@ -186,3 +186,43 @@ def test_a_single_family_is_not_trained_by_a_sum():
         ValueError, match=r"'sum_of' cannot train a family: it takes \(dists, targets\), not \(dis"
     ):
         dh.objectives.check_objective(sum_of({"y": "nll"}), dh.get_family("normal"))
+
+
+class Doubled:
+    """The mean squared error at first, twice the crps from step 10 on, validated by the crps."""
+
+    validated_by = staticmethod(dh.objectives.crps)
+
+    def __call__(self, dist, y):
+        return 2 * dh.objectives.crps(dist, y)
+
+    def at_step(self, step):
+        return self if step >= 10 else lambda dist, y: (y - dist.mean).square()
+
+
+def test_objectives_that_change_with_the_steps_and_are_validated_by_others(dists):
+    objective = sum_of({"price": Doubled(), "class": "nll"}, weights="learned")
+    crps = sum_of({"price": "crps", "class": "nll"}, weights="learned")
+    with torch.no_grad():
+        objective.log_variance.copy_(torch.tensor([0.5, -0.5]))
+        crps.log_variance.copy_(objective.log_variance)
+    torch.testing.assert_close(objective.validated_by(dists, Y), crps(dists, Y))
+    assert objective.at_step(10) is objective
+    first = objective.at_step(0)
+    squares = (Y["price"] - dists["price"].mean).square().nan_to_num()
+    expected = crps(dists, Y) + math.exp(-0.5) * (squares - by_hand(dists, 1.0, 0.0))
+    torch.testing.assert_close(first(dists, Y), expected)
+    first(dists, Y).sum().backward()
+    assert objective.log_variance.grad is not None
+    assert [name for name, _ in objective.named_parameters()] == ["log_variance"]
+    plain = sum_of({"price": "crps"})
+    assert plain.validated_by is plain is plain.at_step(3)
+
+
+def test_a_penalty_on_weights_is_not_that_of_one_head():
+    def decayed(dist, y):
+        return dh.objectives.nll(dist, y)
+
+    decayed.penalty = lambda weights, rows: 0.0
+    with pytest.raises(ValueError, match=r"objective of head 'price' has a penalty .*weight_decay"):
+        sum_of({"price": decayed, "class": "nll"})

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 import disthead as dh
 from disthead.errors import TargetError
+from disthead.metrics import CRPS, NegativeLogLikelihood
 from disthead.objectives import (
     check_objective,
     circle,
@@ -205,3 +206,11 @@ def test_a_family_is_not_trained_by_them(name, arguments):
         ValueError, match=rf"'{name}' cannot train a family: it takes \({arguments}\), not \(dist"
     ):
         check_objective(objective, dh.get_family("normal"))
+
+
+@pytest.mark.parametrize("metric", [NegativeLogLikelihood(), CRPS()], ids=repr)
+def test_metrics_refuse_embeddings(metric, embeddings):
+    with pytest.raises(
+        ValueError, match=r"metrics score predicted distributions, got Tensor\. .*get_family"
+    ):
+        metric.update(embeddings[0], LABELS)

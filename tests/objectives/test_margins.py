@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 import disthead as dh
+from disthead.calibration import VectorScaling
 from disthead.errors import TargetError
 from disthead.objectives import get_objective, hinge, multiclass_hinge
 
@@ -109,3 +110,15 @@ def test_options_that_cannot_be(options):
 
 def test_options_are_plain_data():
     assert get_objective({"name": "multiclass_hinge", "power": 2}) == multiclass_hinge(power=2)
+
+
+def test_a_classifier_learns_by_the_hinge_and_probabilities_by_recalibration(generator):
+    x = torch.randn(400, 2, generator=generator)
+    y = (x[:, 0] + 0.5 * torch.randn(400, generator=generator) > 0).long()
+    options = {"objective": "hinge", "hidden_sizes": [8], "max_steps": 200, "random_state": 0}
+    model = dh.DistributionClassifier("bernoulli", **options)
+    model.fit(x[:200].numpy(), y[:200].numpy())
+    assert (model.predict(x[200:].numpy()) == y[200:].numpy()).mean() > 0.8
+    dist = model.predict_dist(x[200:].numpy())
+    recalibrated = VectorScaling().fit(dist, y[200:])(dist)
+    assert dh.nll(recalibrated, y[200:]) < dh.nll(dist, y[200:])

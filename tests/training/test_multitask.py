@@ -134,6 +134,35 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_sums(table):
     torch.testing.assert_close(got, (weight * rows).sum() / weight.sum())
 
 
+class Later:
+    """The objective of a training of four steps, whose first step has another one."""
+
+    steps: list
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, dist, y):
+        return dh.objectives.nll(dist, y)
+
+    validated_by = staticmethod(dh.objectives.crps)
+
+    def at_step(self, step):
+        self.steps.append(step)
+        return self
+
+
+def test_objectives_are_asked_at_each_step_and_validated_by_their_own_choice(table, trainer):
+    later = Later()
+    objective = sum_of({"price": later, "class": "nll"})
+    module, run = fit(trainer, loader(*table), epochs=2, objective=objective)
+    assert later.steps[-6:] == [0, 1, 2, 3, 4, 5]
+    logged, head = run.callback_metrics, module.heads[0]
+    crps = dh.objectives.crps(module(table[0])["price"], table[1]["price"]).mean().item()
+    expected = crps / head.target_scale.item() + float(logged["val/class/nll"])
+    assert float(logged["val/objective"]) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("weights", [None, {"price": 2.0, "class": 0.5}, "learned"])
 def test_a_checkpoint_holds_the_model_and_its_objective(table, trainer, tmp_path, weights):
     objective = sum_of({"price": "crps", "class": "nll"}, weights=weights)
@@ -175,13 +204,13 @@ def test_the_callbacks_of_the_library_watch_the_objective(table, trainer, tmp_pa
 
 
 def test_functions_and_modules_of_ones_own_are_given_again(table, trainer, tmp_path):
-    def absolute_error(dist, y):
-        return (dist.mean - y).abs()
+    def own_score(dist, y):
+        return dist.crps(y)
 
-    objective = sum_of({"price": absolute_error, "class": "nll"})
+    objective = sum_of({"price": own_score, "class": "nll"})
     backbone = nn.Sequential(nn.Linear(2, 8), nn.Tanh())
     module, run = fit(trainer, loader(*table), objective=objective, backbone=backbone)
-    assert "val/price/absolute_error" in run.callback_metrics
+    assert "val/price/own_score" in run.callback_metrics
     path = tmp_path / "model.ckpt"
     run.save_checkpoint(path)
     with pytest.raises(ValueError, match=r"objective of price was given as an object: .*again"):
