@@ -104,6 +104,25 @@ LIKELIHOODS = [
 ]
 
 
+SCORES = [
+    Row(
+        "brier",
+        "bernoulli",
+        lambda raw, y: functional.mse_loss(raw[:, 0].sigmoid(), y),
+        targets=lambda rows, generator: torch.randint(2, (rows,), generator=generator).float(),
+    ),
+    Row(
+        "brier",
+        "categorical",
+        lambda raw, y: (
+            10 * functional.mse_loss(raw.softmax(-1), functional.one_hot(y, 10).to(raw.dtype))
+        ),
+        family_options={"num_classes": 10},
+        targets=_classes(10),
+    ),
+]
+
+
 def _outcomes(rows: int, generator: torch.Generator) -> Tensor:
     return torch.randint(2, (rows,), generator=generator).float()
 
@@ -260,27 +279,13 @@ OTHERS = [
         "multiclass_hinge",
         "categorical",
         functional.multi_margin_loss,
-
-
-SCORES = [
-    Row(
-        "brier",
-        "bernoulli",
-        lambda raw, y: functional.mse_loss(raw[:, 0].sigmoid(), y),
-        targets=lambda rows, generator: torch.randint(2, (rows,), generator=generator).float(),
-    ),
-    Row(
-        "brier",
-        "categorical",
-        lambda raw, y: (
-            10 * functional.mse_loss(raw.softmax(-1), functional.one_hot(y, 10).to(raw.dtype))
-        ),
         family_options={"num_classes": 10},
         targets=_classes(10),
     ),
 ]
 
-ROWS = [*LIKELIHOODS, *CLASSES, *VARIANCE, *SEQUENCES, *OTHERS, *SCORES]
+
+ROWS = [*LIKELIHOODS, *SCORES, *CLASSES, *VARIANCE, *SEQUENCES, *OTHERS]
 
 
 def ratio(row: Row, rows: int, seconds: float) -> tuple[float, float]:

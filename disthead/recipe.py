@@ -60,19 +60,48 @@ _MIN_INITIAL_SCALE = 0.1  # of a standardised target
 _INTEGER_OPTIONS = ("max_steps", "batch_size", "check_every", "patience")  # of `train`
 
 
-def from_encoded(model: PredictiveModel, encoded: Tensor) -> Distribution:
+@dataclass(frozen=True)
+class EncodedRows:
+    """Encoded features of rows with the row constants beside them, indexed as one tensor is.
+
+    Attributes:
+        features: (rows, entries), or (members, rows, entries).
+        row_constants: quantities of each row by name, (rows,), or (members, rows).
+    """
+
+    features: Tensor
+    row_constants: Mapping[str, Tensor]
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the rows are in the memory of the host."""
+        return self.features.is_cpu
+
+    def index_select(self, dim: int, rows: Tensor) -> "EncodedRows":
+        """The rows with these numbers; `dim` is 0."""
+        return self[rows]
+
+    def __getitem__(self, rows: Tensor) -> "EncodedRows":
+        constants = {name: values[rows] for name, values in self.row_constants.items()}
+        return EncodedRows(self.features[rows], constants)
+
+
+def from_encoded(model: PredictiveModel, encoded: "Tensor | EncodedRows") -> Distribution:
     """The members' distributions of standardised targets, from features that are encoded already.
 
     Args:
         model: a model with a head.
         encoded: (rows, entries), or (members, rows, entries) for other rows in each member, as
-            `backbone.encode` returns them.
+            `backbone.encode` returns them; with row constants as `EncodedRows`.
 
     Returns:
         A distribution with batch_shape (members, rows).
     """
     assert model.head is not None
-    return model.head(model.backbone.layers(encoded), standardised=True)
+    constants: Mapping[str, Tensor] = {}
+    if isinstance(encoded, EncodedRows):
+        encoded, constants = encoded.features, encoded.row_constants
+    return model.head(model.backbone.layers(encoded), standardised=True, **constants)
 
 
 @dataclass(frozen=True)
@@ -115,6 +144,7 @@ def train(
     *,
     objective: "str | Mapping[str, Any] | Callable" = "nll",
     weight: Tensor | None = None,
+    row_constants: Mapping[str, Tensor] | None = None,
     learning_rate: float | None = None,
     weight_decay: float = 1e-4,
     batch_size: int | None = None,
@@ -142,6 +172,7 @@ def train(
         objective: what is minimised, as for `disthead.objectives.get_objective`. Of an `nn.Module`
             a copy is trained; the values that it learns are the same for all members.
         weight: (N,), positive.
+        row_constants: quantities of each row by name, (N,), such as `exposure`.
         learning_rate: the peak of the learning rate; `disthead.networks.schedule.plan` chooses it,
             `batch_size` and `max_steps` unless they are given.
         weight_decay: that of AdamW.
@@ -192,7 +223,9 @@ def train(
     best = [value.clone() for value in average.values]
     best_loss = features.new_full((count,), math.inf)
     best_step = torch.zeros(count, dtype=torch.long, device=features.device)
-    encoded = model.backbone.encode(features)
+    encoded: Any = model.backbone.encode(features)
+    if row_constants:
+        encoded = EncodedRows(encoded, row_constants)
     checks_every_loss = encoded.is_cpu
     for layer in model.modules():
         if isinstance(layer, Dropout):
@@ -275,17 +308,17 @@ class _HeldOutRows:
             self.weight = self.weight * weight[self.rows]
 
     @torch.no_grad()
-    def loss(self, model: PredictiveModel, encoded: Tensor, y: Tensor) -> Tensor:
+    def loss(self, model: PredictiveModel, encoded: Any, y: Tensor) -> Tensor:
         """The mean objective over the rows held out from each member."""
         losses = self._losses(model, encoded, y)
         return (losses * self.weight).sum(1) / self.weight.sum(1)
 
     @torch.no_grad()
-    def error(self, model: PredictiveModel, encoded: Tensor, y: Tensor, step: int) -> NonFiniteLoss:
+    def error(self, model: PredictiveModel, encoded: Any, y: Tensor, step: int) -> NonFiniteLoss:
         """The error for losses of these rows that are not finite."""
         return _NonFiniteRows(self._losses(model, encoded, y), self.rows, step)
 
-    def _losses(self, model: PredictiveModel, encoded: Tensor, y: Tensor) -> Tensor:
+    def _losses(self, model: PredictiveModel, encoded: Any, y: Tensor) -> Tensor:
         model.eval()
         losses = self.objective(from_encoded(model, encoded[self.rows]), y[self.rows])
         model.train()
@@ -407,6 +440,7 @@ def fit_tabular(
     encoded: Sequence[int] | None = None,
     weight: Tensor | None = None,
     groups: Tensor | None = None,
+    row_constants: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> tuple[PredictiveModel, Training]:
@@ -449,6 +483,8 @@ def fit_tabular(
             whatever its features and its target are.
         groups: (N,), integers; equal ones for rows that are not independent, such as those of one
             panel, person or site.
+        row_constants: quantities of each row by name, (N,), such as `exposure` and `total_count`
+            (`Family.row_constants`).
         seed: of weights, folds and batches; the same seed gives the same model on a CPU. No other
             generator is used.
         options: as for `train`.
@@ -478,7 +514,11 @@ def fit_tabular(
     }
     weight = as_weight(weight, y.shape[:1], device=y.device)
     all_y, rows = y, torch.arange(len(y), device=y.device)
-    weight, features, y, groups, rows = present(weight, features, y, groups, rows)
+    constants = dict(row_constants or {})
+    weight, features, y, groups, rows, *values_there = present(
+        weight, features, y, groups, rows, *constants.values()
+    )
+    constants = dict(zip(constants, values_there, strict=True))
     if weight is not None:
         weight = (
             None if bool((weight == weight[0]).all()) else weight.double() / weight.double().mean()
@@ -490,11 +530,13 @@ def fit_tabular(
         check_objective(objective, chosen, chosen.event_shape_of(y))
         untrained = warn_of_untrained(objective, chosen)
     chosen.check_target(y)
+    chosen.check_row_constants(constants)
+    chosen.check_beside(y, constants, "y")
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
     count = chosen.points_of(y)[0].numel()
     columns = ["y"] if count == 1 else [f"column {column} of y" for column in range(count)]
-    warn_of_dominant_rows(chosen, y, weight, {}, columns, rows)
+    warn_of_dominant_rows(chosen, y, weight, constants, columns, rows)
     generator = torch.Generator().manual_seed(seed)  # of folds and batches
     held_out = _held_out(features, y, groups, ensemble, generator).to(features.device)
     model = tabular_model(
@@ -516,7 +558,8 @@ def fit_tabular(
     _check_standardised(inputs, features, rows)
     backbone.fit(inputs, weight)
     _check_precision(chosen, targets, y, rows)
-    biases = head.fitted_biases(targets, {}, weight)
+    constants = {name: values.to(inputs.dtype) for name, values in constants.items()}
+    biases = head.fitted_biases(targets, constants, weight)
     values = chosen.constrain(biases, head.links)
     learned = {name: values[name] for name in biases}
     model.baseline.start_at(chosen.unconstrain(learned, model.baseline.links))
@@ -532,6 +575,7 @@ def fit_tabular(
             held_out,
             objective=objective,
             weight=weight,
+            row_constants=constants,
             generator=generator,
             **options,
         )
@@ -541,7 +585,7 @@ def fit_tabular(
         # the factor is fitted by the likelihood, so that a single row whose scale is too small
         # would make it large; other objectives let scales become that small, or do not train them
         if getattr(objective, "validated_by", objective) is nll or untrained:
-            _recalibrate(model, inputs, targets, held_out[0], weight)
+            _recalibrate(model, inputs, targets, held_out[0], weight, constants)
         model = model.only(-1)
     return model.eval(), training
 
@@ -560,6 +604,7 @@ def _recalibrate(
     targets: Tensor,
     held_out: Tensor,
     weight: Tensor | None,
+    row_constants: Mapping[str, Tensor],
 ) -> None:
     """Fit the factor for the scale to the rows held out from the first member.
 
@@ -567,7 +612,8 @@ def _recalibrate(
     """
     assert model.head is not None
     with torch.no_grad():
-        dist = model.head(model.backbone(inputs), standardised=True)[0][held_out]
+        dist = model.head(model.backbone(inputs), standardised=True, **row_constants)
+        dist = dist[0][held_out]
     recalibration = _recalibration(dist)
     if recalibration is not None and bool(held_out.any()):
         rows = None if weight is None else weight[held_out]

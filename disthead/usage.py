@@ -28,9 +28,8 @@ Train a network whose output is the distribution of the target, and keep the bes
   disthead fit --config my.yaml --ckpt lightning_logs/version_0/checkpoints/last.ckpt
 
 Without --config, or with one that says nothing of the model, this is the recipe of
-DistributionRegressor, planned for the number of rows; `disthead recalibrate` adds its factor for
-the scale. Other configurations are completed by the defaults that --help-all shows. The values
-below are examples, with the defaults in parentheses.
+DistributionRegressor; `disthead recalibrate` adds its factor for the scale. Other configurations
+are completed by the defaults of --help-all. Values below are examples, (defaults) in parentheses.
 
 Data
   --data.path FILE             CSV or Parquet; a folder or pattern of Parquet files is streamed
@@ -39,6 +38,7 @@ Data
   --data.weight NAME           column of the weights of the rows
   --data.groups NAME           column of groups, such as patients, each kept in one part
   --data.categorical '[a]'     columns of numbers that are categories
+  --data.order '[low, high]'   classes of the target in their order, for ordinal (that of numbers)
   --data.unit degrees          unit of targets that are angles (radians)
   --data.known '{exposure: months}'      quantities of each row for the family, with their columns
   --data.val_size 0.1          share or number of rows that say when to stop (0.2)

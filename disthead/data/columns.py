@@ -125,6 +125,7 @@ class Columns:
         event: the name of a column that says whether the target is observed (1) or right-censored
             (0), or None. Targets are pairs (lower, upper) then.
         has_ends: whether the two targets are the lower and the upper end of one number.
+        has_order: whether the classes are in the order that the user named.
     """
 
     features: dict[str, Column]
@@ -135,6 +136,7 @@ class Columns:
     unit: str | None = None
     event: str | None = None
     has_ends: bool = False
+    has_order: bool = False
 
     @property
     def has_pairs(self) -> bool:
@@ -307,6 +309,7 @@ _ENTRIES = {
     "unit?": Kind("degrees or null", lambda value: value in (None, "degrees")),
     "event?": or_none(TEXT),
     "has_ends?": TRUTH,
+    "has_order?": TRUTH,
 }
 
 

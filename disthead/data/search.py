@@ -27,8 +27,8 @@ from disthead.data.encoder import (
     listed,
     text_warning,
 )
-from disthead.data.values import DataError, Values
-from disthead.errors import unknown_name
+from disthead.data.values import DataError, Values, label
+from disthead.errors import nearest, unknown_name
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,6 +49,8 @@ class Roles(NamedTuple):
         is_given: whether the user named the features.
         event: name of the column that says which targets are observed, or None.
         has_ends: whether the two targets are the ends of one number.
+        order: the classes of the target from the lowest to the highest; None where they are in the
+            order that they have by themselves.
     """
 
     features: list[str]
@@ -60,6 +62,7 @@ class Roles(NamedTuple):
     is_given: bool
     event: str | None = None
     has_ends: bool = False
+    order: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -74,6 +77,7 @@ class Roles(NamedTuple):
         ignore: Sequence[str] = (),
         event: str | None = None,
         is_censored: bool = False,
+        order: Sequence[Any] | None = None,
     ) -> Self:
         """The roles of the columns of a table.
 
@@ -89,16 +93,22 @@ class Roles(NamedTuple):
             event: column that says which targets are observed.
             is_censored: whether the family takes pairs, so that two targets are the ends of one
                 number.
+            order: the classes of the target from the lowest to the highest.
 
         Raises:
             DataError: for columns that the table does not have, where no feature is left, and for
-                several targets beside an event.
+                several targets beside an event or an order.
         """
         known = dict(known or {})
         if event and len(target) != 1:
             raise DataError(
                 f"the event {event!r} says whether one target is observed, got the targets "
                 f"{', '.join(map(repr, target))}. Name one, or give both its ends without an event."
+            )
+        if order is not None and len(target) != 1:
+            raise DataError(
+                f"order names the classes of one target, got the targets "
+                f"{', '.join(map(repr, target))}. Name one target."
             )
         others = [name for name in (weight, event) if name]
         taken = [*target, *known.values(), *others, *ignore]
@@ -126,6 +136,7 @@ class Roles(NamedTuple):
             bool(features),
             event,
             is_censored and len(target) == 2,
+            None if order is None else tuple(map(label, order)),
         )
 
 
@@ -183,7 +194,12 @@ class Search:
     def add_target(self, name: str, values: Values, where: str = "") -> None:
         """Add targets of rows with a weight above zero; messages name the place `where`."""
         if name not in self._targets:
-            is_class = values.is_named or values.kind == "truth" or name in self.roles.categorical
+            is_class = (
+                values.is_named
+                or values.kind == "truth"
+                or name in self.roles.categorical
+                or self.roles.order is not None
+            )
             self._targets[name] = Levels(name) if is_class else None
             if values.kind == "text":
                 self._are_texts.add(name)
@@ -196,6 +212,8 @@ class Search:
                     f"column {name!r} must hold classes, as texts or whole numbers, got numbers "
                     f"with decimals{f' in {where}' * bool(where)}. Families of numbers take them."
                 )
+            if self.roles.order is not None:
+                _check_in_order(values.as_category(), self.roles.order, where)
             levels.add(values.as_category(), where)
 
     def columns(self, rows: int) -> Columns:
@@ -236,11 +254,14 @@ class Search:
             roles.unit,
             roles.event,
             roles.has_ends,
+            roles.order is not None,
         )
 
     def _is_class(self, name: str) -> bool:
         levels = self._targets[name]
         assert levels is not None
+        if self.roles.order is not None:
+            return True
         kind = levels.judge(is_target=True) if name in self._are_texts else "category"
         if kind in ("date", "duration"):
             number_targets(Values(name, kind, levels.numbers(kind)))  # refuses them
@@ -254,7 +275,17 @@ class Search:
             raise DataError(
                 f"column {name!r} is constant, {only!r} in all rows: there is nothing to learn."
             )
-        return levels.names()
+        order = self.roles.order
+        if order is None:
+            return levels.names()
+        absent = sorted(set(order) - set(map(label, levels.counts)), key=order.index)
+        if absent:
+            raise DataError(
+                f"column {name!r} must have rows of each class of order, got none of "
+                f"{listed(absent)}: nothing says how probable they are. Leave them out of order, "
+                "or join each with the class next to it."
+            )
+        return list(order)
 
     def _left_out(self, rows: int) -> list[str]:
         """Columns that number the rows; where no other is left, only those named as an index."""
@@ -294,6 +325,22 @@ class Search:
                 f"{index_warning(left_out)} Name all features in `features` to learn from it all "
                 "the same."
             )
+
+
+def _check_in_order(values: Values, order: Sequence[str], where: str) -> None:
+    """Refuse classes that the order does not name, with their rows."""
+    unknown = [label(level) not in order for level in values.levels]
+    if not any(unknown):
+        return
+    bad = np.array([*unknown, False])[values.codes]  # -1 where missing
+    if not bad.any():
+        return
+    first = label(values.levels[int(values.codes[np.argmax(bad)])])  # type: ignore[index]
+    raise DataError(
+        f"column {values.name!r} must hold classes of order, {listed(list(order), 20)}, got others "
+        f"in {values.first(bad)}{f' in {where}' * bool(where)}{nearest(first, order)} Name all "
+        "classes in their order, from the lowest to the highest."
+    )
 
 
 def _say(message: str) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disthead.arrays import as_array, as_integer, as_integers, as_tensor, check_type
+from disthead.arrays import as_array, as_integer, as_integers, as_mapping, as_tensor, check_type
 from disthead.decision import decide
 from disthead.distributions.base import Distribution
 from disthead.distributions.scores import draw
 from disthead.estimators import conventions, folder
 from disthead.estimators.conventions import AdoptsScikitLearn, BaseEstimator
 from disthead.estimators.encoder import Table, TableEncoder
+from disthead.families.family import get_family, takes_vectors
 from disthead.networks.model_folder import target_names
 from disthead.progress import Progress
 from disthead.recipe import Training, fit_tabular
@@ -43,7 +44,9 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
     classes_: np.ndarray
     target_names_: list[str]
     feature_names_in_: np.ndarray
-    objective: Any = "nll"  # of a subclass without such a parameter
+    # of a subclass without such a parameter
+    objective: Any = "nll"
+    row_constants: Any = None
 
     def __init__(
         self,
@@ -97,15 +100,18 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             )
         check_type(self.verbose, "verbose", (bool, Integral), "0 for silence or 1")
         X, y, weight = _with_weights(X, y, sample_weight)
-        table, targets = Table.read(X), self._targets(y, is_fit=True)
-        _check_lengths(table, targets, "y")
+        whole, targets = Table.read(X), self._targets(y, is_fit=True)
+        _check_lengths(whole, targets, "y")
+        table = whole.with_row_constants(self._constant_columns)
+        constants = table.row_constants
         group = _groups(groups, len(table), weight)
         self._check_targets(targets)
+        self._check_row_constants(table, targets)
         self.target_names_ = _target_names(y, self.n_outputs_, table.labels)
         is_there = torch.ones(len(table), dtype=torch.bool) if weight is None else weight > 0
         self._warn_of_targets(targets[is_there])
         if not bool(is_there.all()):
-            table = Table.read(_rows(X, is_there.nonzero().flatten().numpy()))
+            table = self._read(_rows(X, is_there.nonzero().flatten().numpy()))
         encoder = TableEncoder.fit(table)
         encoded = torch.from_numpy(encoder.encode(table))
         features = encoded.new_zeros(len(targets), encoded.shape[1]).masked_scatter(
@@ -120,17 +126,18 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
             encoded=encoder.numeric,
             weight=None if weight is None else weight.to(device),
             groups=None if group is None else group.to(device),
+            row_constants={name: values.to(device) for name, values in constants.items()},
             seed=_seed(self.random_state),
             max_steps=self.max_steps,
             progress=_show_progress if self.verbose else None,
             **self._network(),
         )
         self.encoder_, self.model_, self.training_ = encoder, model.double(), training
-        self.n_features_in_ = len(table.columns)
+        self.n_features_in_ = len(whole.columns)
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        if table.names is not None:
-            self.feature_names_in_ = np.array(table.names, dtype=object)
+        if whole.names is not None:
+            self.feature_names_in_ = np.array(whole.names, dtype=object)
         self.report_ = [*encoder.report(), *_training_report(training, len(table))]
         if self.verbose:
             print("\n" + "\n".join(map(shown, self.report_)), file=sys.stderr)
@@ -269,6 +276,7 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         table = self._table(X)
         _check_lengths(table, targets, "y")
         self._check_targets(targets)
+        self._check_row_constants(table, targets)
         batches = zip(self._batches(table), targets.split(_BATCH_ROWS), strict=True)
         log_prob = torch.cat([dist.log_prob(y.to(dist.device)).cpu() for dist, y in batches])
         weight, log_prob = present(weight, log_prob)
@@ -308,7 +316,27 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         return self._batches(self._table(X))
 
     def _table(self, X: Any) -> Table:
-        return self.encoder_.align(Table.read(X), type(self).__name__)
+        table = self.encoder_.align(self._read(X), type(self).__name__)
+        self._check_row_constants(table)
+        return table
+
+    def _read(self, X: Any) -> Table:
+        """The table, in which the columns of row constants are no features."""
+        return Table.read(X).with_row_constants(self._constant_columns)
+
+    @property
+    def _constant_columns(self) -> dict[str, Any]:
+        return as_mapping(self.row_constants, "row_constants", "{'exposure': 'months'}")
+
+    def _check_row_constants(self, table: Table, targets: Tensor | None = None) -> None:
+        """Refuse row constants that the family does not allow, beside these targets, too."""
+        if not table.row_constants:
+            return
+        shape = (self.n_outputs_,) if takes_vectors(self._family) else ()
+        family = get_family(self._family, event_shape=shape, **self._options())
+        family.check_row_constants(table.row_constants, self._constant_columns)
+        if targets is not None:
+            family.check_beside(targets, table.row_constants, "y")
 
     @torch.no_grad()
     def _batches(self, table: Table) -> Iterator[Distribution]:
@@ -316,7 +344,11 @@ class DistributionEstimator(BaseEstimator, AdoptsScikitLearn):
         for start in range(0, len(table), _BATCH_ROWS):
             rows = slice(start, min(start + _BATCH_ROWS, len(table)))
             features = torch.from_numpy(self.encoder_.encode(table, rows))
-            yield model.predictive(features.to(self._device()))
+            constants = {
+                name: values[rows].to(self._device())
+                for name, values in table.row_constants.items()
+            }
+            yield model.predictive(features.to(self._device()), **constants)
 
     def _device(self) -> torch.device:
         if self.device == "auto":

@@ -12,6 +12,7 @@ from disthead.arrays import as_array, as_mapping
 from disthead.data.values import is_missing, label
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_probs
+from disthead.distributions.univariate import check_level
 from disthead.errors import TargetError
 from disthead.estimators import conventions
 from disthead.estimators.base import DistributionEstimator
@@ -118,6 +119,38 @@ class DistributionClassifier(DistributionEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, (N, classes), in the order of `classes_`."""
         return self._evaluate(X, class_probs).astype(np.float64)
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """The central interval of ordered classes in each row: its lowest and its highest class.
+
+        The probability of lower classes is at most (1 - level) / 2, and so is that of higher ones.
+        `predict_dist(X).interval(level)` has the same as positions in `classes_`.
+
+        Args:
+            X: (N, P), as for `fit`.
+            level: the least probability of the interval, between 0 and 1.
+
+        Returns:
+            The lowest and the highest classes, each (N,).
+
+        Raises:
+            ValueError: for another level, and for classes without an order.
+        """
+        check_level(level)
+        self._check_is_fitted()
+        assert self.model_.head is not None
+        family = self.model_.head.family  # a folder does not say whether y had an order
+        if family.kind != "ordinal":
+            raise ValueError(
+                f"classes of {family.name} have no order in which an interval could lie: ask "
+                "predict_proba; or fit with ordered=True where the classes have an order."
+            )
+
+        def ends(dist: Distribution) -> Tensor:
+            return torch.stack(tuple(dist.interval(level)), -1)
+
+        lower, upper = self._evaluate(X, ends, values_per_row=2).T
+        return self._labelled(lower), self._labelled(upper)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The mean log-likelihood of the targets, in nats per row; higher is better.

@@ -1,13 +1,14 @@
 """`Table` and `TableEncoder`: tables of scikit-learn's estimators, encoded by `disthead.data`."""
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 
+from disthead.data.columns import check_single, number_targets
 from disthead.data.encoder import (
     Column,
     Finder,
@@ -35,11 +36,13 @@ class Table:
         columns: the values of each column.
         names: the names of a data frame's columns where they are texts, None otherwise.
         is_aligned: whether the table is a result of `TableEncoder.align`.
+        row_constants: quantities of each row by name, (N,), whose columns are not among these.
     """
 
     columns: list[Values]
     names: list[str] | None
     is_aligned: bool = False
+    row_constants: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
     def read(cls, X: Any) -> Self:
@@ -74,6 +77,42 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.columns[0])
+
+    def with_row_constants(self, columns: Mapping[str, "str | int"]) -> "Table":
+        """The table in which some columns are quantities of each row, and no features.
+
+        Args:
+            columns: name of the quantity -> name of its column, or its number where columns have no
+                names.
+
+        Raises:
+            ValueError: for columns that are not there, and where no other is left.
+            DataError: for values that are missing or no numbers, with the row.
+        """
+        if not columns:
+            return self
+        by_label = {values.name: values for values in self.columns}
+        constants, taken = {}, set()
+        for quantity, column in columns.items():
+            label = f"x{column}" if isinstance(column, int) else column
+            if label not in by_label:
+                raise ValueError(
+                    f"row_constants says that {quantity} is the column {column!r} of X, which has "
+                    f"the columns {listed(list(by_label), 20)}. Give X with this column to fit and "
+                    "to predict."
+                )
+            numbers = number_targets(by_label[label])
+            check_single(by_label[label], numbers)
+            constants[quantity] = torch.from_numpy(numbers)
+            taken.add(label)
+        kept = [values for values in self.columns if values.name not in taken]
+        if not kept:
+            raise ValueError(
+                f"X must have columns to learn from beside those of row_constants, got only "
+                f"{listed(list(by_label))}."
+            )
+        names = None if self.names is None else [values.name for values in kept]
+        return replace(self, columns=kept, names=names, row_constants=constants)
 
     @classmethod
     def _array(cls, X: Any) -> np.ndarray:
@@ -240,7 +279,10 @@ class TableEncoder:
     def _aligned(self, table: Table) -> Table:
         pairs = zip(self.columns, table.columns, strict=True)
         return Table(
-            [column.align(values) for column, values in pairs], table.names, is_aligned=True
+            [column.align(values) for column, values in pairs],
+            table.names,
+            is_aligned=True,
+            row_constants=table.row_constants,
         )
 
     def encode(self, table: Table, rows: slice = slice(None)) -> np.ndarray:

@@ -68,6 +68,7 @@ class FittedEstimator(Protocol):
     feature_names_in_: np.ndarray
     classes_: np.ndarray
     report_: list[str]
+    row_constants: Mapping[str, str | int] | None
 
     def __init__(self, **parameters: Any) -> None: ...
 
@@ -116,7 +117,11 @@ def _columns(estimator: FittedEstimator) -> Columns:
     names, classes = estimator.target_names_, getattr(estimator, "classes_", None)
     labels = {} if classes is None else {names[0]: [label(value) for value in classes.tolist()]}
     features = {column.name: column for column in estimator.encoder_.columns}
-    return Columns(features, names, labels, {}, None)
+    known = {
+        quantity: f"x{column}" if isinstance(column, int) else column
+        for quantity, column in (estimator.row_constants or {}).items()
+    }
+    return Columns(features, names, labels, known, None)
 
 
 def load(kind: type[FittedEstimator], path: Path, trust: "str | Iterable[str]" = ()) -> Any:
@@ -178,11 +183,11 @@ def _rebuilt(kind: type[FittedEstimator], saved: ModelFolder) -> Any:
 def _take_columns(estimator: FittedEstimator, columns: Columns, named: bool) -> None:
     encoder = estimator.encoder_ = TableEncoder(list(columns.features.values()), named)
     estimator.target_names_ = columns.outputs
-    estimator.n_outputs_, estimator.n_features_in_ = len(columns.outputs), len(encoder.columns)
+    names = [column.name for column in encoder.columns]
+    names += [name for name in columns.known.values() if name not in names]
+    estimator.n_outputs_, estimator.n_features_in_ = len(columns.outputs), len(names)
     if named:
-        estimator.feature_names_in_ = np.array(
-            [column.name for column in encoder.columns], dtype=object
-        )
+        estimator.feature_names_in_ = np.array(names, dtype=object)
 
 
 def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterable[str]") -> Any:
@@ -209,7 +214,7 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
             raise ValueError(f"{path} holds a model of {options['family']}: use {other}.load.")
         several = is_classifier and len(columns.target) > 1
         for what, name in (
-            ("known quantities", columns.known),
+            ("known quantities", is_classifier and columns.known),
             ("a unit", columns.unit),
             ("several targets of classes", several and ", ".join(columns.target)),
         ):
@@ -225,7 +230,9 @@ def _of_checkpoint(kind: type[FittedEstimator], path: Path, trust: "str | Iterab
         state = without_objective(contents["state_dict"])
         check_weights(state, model.state_dict(), path)
         model.load_state_dict(state)
+        known = {"row_constants": dict(columns.known)} if columns.known else {}
         estimator = kind(
+            **known,
             family=options["family"],
             family_options=options.get("family_options"),
             ensemble=options.get("ensemble", 1),
@@ -291,8 +298,9 @@ _PARAMETERS = {
     "verbose": Kind("a whole number, or true or false", lambda value: isinstance(value, int)),
     "objective": Kind("a text or a mapping", lambda value: isinstance(value, (str, dict))),
     "ordered": or_none(Kind("true or false", lambda value: isinstance(value, bool))),
+    "row_constants": or_none(MAPPING),
 }
-_LATER = ("objective", "ordered")  # parameters that older folders do not have
+_LATER = ("objective", "ordered", "row_constants")  # parameters that older folders do not have
 
 
 def _check_config(config: dict[str, Any], kind: type[FittedEstimator]) -> None:

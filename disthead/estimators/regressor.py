@@ -51,6 +51,9 @@ class DistributionRegressor(DistributionEstimator):
         objective: what training minimises, "nll" or "crps" (docs/objectives.md), a name with
             options `{"name": ..., ...}`, or a function of (dist, y) that returns one number per
             row.
+        row_constants: quantities of each row that the family takes (`disthead explain NAME`), with
+            their columns of X, which are no features: `{"exposure": "months"}`, or the number of
+            the column where X is an array, `{"total_count": 3}`.
 
     Attributes:
         model_: the trained `PredictiveModel`.
@@ -64,6 +67,32 @@ class DistributionRegressor(DistributionEstimator):
     >>> model.predict_dist(X[:5]).batch_shape
     torch.Size([5])
     """
+
+    def __init__(
+        self,
+        family: str = "student_t",
+        family_options: dict[str, Any] | None = None,
+        ensemble: int = 1,
+        hidden_sizes: Sequence[int] = (128, 128),
+        max_steps: int | None = None,
+        random_state: Any = None,
+        device: str = "cpu",
+        verbose: int = 0,
+        objective: Any = "nll",
+        row_constants: "dict[str, str | int] | None" = None,
+    ):
+        super().__init__(
+            family,
+            family_options,
+            ensemble,
+            hidden_sizes,
+            max_steps,
+            random_state,
+            device,
+            verbose,
+            objective,
+        )
+        self.row_constants = row_constants
 
     def predict(
         self, X: Any, kind: Literal["mean", "median", "mode"] = "mean", cost: Any = None

@@ -71,6 +71,8 @@ class TabularDataModule(lightning.LightningDataModule):
         categorical: columns of numbers that are categories; a target that is one holds classes.
         known: quantities that the family takes per row, with their columns:
             `{"exposure": "months"}`.
+        order: the classes of the target from the lowest to the highest, for the family ordinal:
+            `["low", "middle", "high"]`. Without it numbers have their order, and texts have none.
         event: column that is 1 where the target is observed, and 0 where it is right-censored, for
             the family censored. Without it two targets of that family are the lower and the upper
             end of one number, where an empty cell is unbounded.
@@ -119,6 +121,7 @@ class TabularDataModule(lightning.LightningDataModule):
         buffer_size: int = 262_144,
         unit: str | None = None,
         event: str | None = None,
+        order: list[str | int | float] | None = None,
     ):
         super().__init__()
         options = dict(locals())
@@ -132,6 +135,7 @@ class TabularDataModule(lightning.LightningDataModule):
             "target": target,
             "features": features,
             "categorical": categorical,
+            "order": order,
         }.items():
             _check_names(name, names)
         for name, column in {
@@ -232,6 +236,7 @@ class TabularDataModule(lightning.LightningDataModule):
                 "unit": self.hparams.unit,
                 "event": self.hparams.event,
                 "is_censored": self.is_censored,
+                "order": self.hparams.order,
                 "ignore": [
                     name for name in (self.hparams.split_column, self.hparams.groups) if name
                 ],
@@ -566,8 +571,9 @@ def _check_names(role: str, names: Any) -> None:
     if isinstance(names, str) and role != "target":
         raise ValueError(f"{role} must be a list of names, got {names!r}. Try [{names!r}].")
     names = as_names(names, role, "['x']")
+    what = "class" if role == "order" else "column"
     if not names and role != "categorical":
-        raise ValueError(f"{role} must name at least one column, got none.")
+        raise ValueError(f"{role} must name at least one {what}, got none.")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
-        raise ValueError(f"{role} must name each column once, got {twice!r} twice.")
+        raise ValueError(f"{role} must name each {what} once, got {twice!r} twice.")

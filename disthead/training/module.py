@@ -463,7 +463,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 f"target {name!r} holds classes ({shown}), {family.name} takes numbers: "
                 f"try the family {'bernoulli' if len(classes[name]) == 2 else 'categorical'}."
             )
-        if family.kind == "ordinal":
+        if family.kind == "ordinal" and not self.columns.get("has_order"):
             for name, labels in classes.items():
                 _check_order(name, labels)
         if self.columns.get("unit") == "degrees" and family.kind != "direction":
@@ -1141,8 +1141,8 @@ def _check_order(target: str, labels: Sequence[str]) -> None:
     if len(numbers) < len(labels) or numbers != sorted(numbers):
         raise DataError(
             f"target {target!r} holds classes without an order ({', '.join(labels[:5])}), ordinal "
-            "needs one: write them as whole numbers in their order, such as 0, 1, 2; or take the "
-            "family categorical."
+            "needs one: name them from the lowest to the highest, --data.order '[low, high]' "
+            "(order=['low', 'high'] in Python); or take the family categorical."
         )
 
 

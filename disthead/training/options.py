@@ -228,7 +228,7 @@ def check_config(command: str, config: Any) -> None:
 
 
 _DECIDED = {  # options of the data that a trained model fixes
-    "target", "features", "categorical", "known", "weight", "unit", "event",
+    "target", "features", "categorical", "known", "weight", "unit", "event", "order",
     "val_size", "test_size", "split_seed", "groups", "split_column",
 }  # fmt: skip
 _FREE = {"min_scale", "spread_floor"}  # options of the model that a trained one may change

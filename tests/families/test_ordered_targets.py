@@ -136,3 +136,30 @@ def test_predictions_of_ordered_classes_are_labels():
     assert columns["median"].tolist() == columns["mode"].tolist() == ORDER
     assert columns["lower_90"].tolist() == ["low", "low", "high"]
     assert "sample_0" in columns
+
+
+def test_intervals_are_pairs_of_classes(tmp_path):
+    generator = np.random.default_rng(3)
+    X = generator.normal(size=(150, 1))
+    grade = np.digitize(X[:, 0] + 0.5 * generator.normal(size=150), [-1.0, 0.0, 1.0])
+    names = np.array(["d", "c", "b", "a"])  # the order is not that of the texts
+    y = pd.Series(pd.Categorical.from_codes(grade, names, ordered=True))
+    model = dh.DistributionClassifier(max_steps=60, random_state=0, hidden_sizes=(8,)).fit(X, y)
+    for level in (0.3, 0.9):
+        lower, upper = model.predict_interval(X, level)
+        place = {name: k for k, name in enumerate(names)}
+        low, high = (np.array([place[name] for name in end]) for end in (lower, upper))
+        cumulative = model.predict_proba(X).cumsum(1)
+        rows, tail = np.arange(150), (1 - level) / 2
+        below = np.where(low > 0, cumulative[rows, low - 1], 0.0)
+        assert (below <= tail + 1e-9).all()
+        assert (cumulative[rows, low] >= tail - 1e-9).all()
+        assert (1 - cumulative[rows, high] <= tail + 1e-9).all()
+    model.save(tmp_path / "model")
+    loaded = dh.DistributionClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_interval(X)[0], lower)
+    with pytest.raises(ValueError, match="level must be between 0 and 1"):
+        model.predict_interval(X, 90)
+    plain = dh.DistributionClassifier(max_steps=10, random_state=0, ordered=False).fit(X, y)
+    with pytest.raises(ValueError, match=r"no order .* predict_proba; or fit with ordered=True"):
+        plain.predict_interval(X)

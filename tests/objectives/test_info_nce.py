@@ -148,5 +148,7 @@ def test_wrong_input_says_what_to_do():
         objective(queries, keys, torch.arange(3))
     with pytest.raises(ValueError, match=r"temperature must be a number above 0, got 0"):
         dh.objectives.info_nce(temperature=0)
-    with pytest.raises(ValueError, match=r"'info_nce' cannot train a family: it takes \(queries, keys\)"):
+    with pytest.raises(
+        ValueError, match=r"'info_nce' cannot train a family: it takes \(queries, keys\)"
+    ):
         check_objective(objective, dh.get_family("normal"))
