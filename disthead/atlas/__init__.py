@@ -2,14 +2,20 @@
 
 Every file here describes the losses of one kind in a list LOSSES, in words alone; the functions are
 in `disthead.objectives`. The folder is listed to find them.
+
+>>> losses()["nll"].kind
+'likelihood'
+>>> find("log score").name
+'nll'
 """
 
 import importlib
 import pkgutil
+import re
 
 from disthead.atlas.loss import Loss
 
-__all__ = ["Loss", "losses"]
+__all__ = ["Loss", "find", "losses"]
 
 
 def losses() -> dict[str, Loss]:
@@ -20,3 +26,24 @@ def losses() -> dict[str, Loss]:
     ]
     described = [loss for file in files for loss in getattr(file, "LOSSES", ())]
     return {loss.name: loss for loss in sorted(described, key=lambda loss: loss.place)}
+
+
+def find(name: str) -> Loss | None:
+    """The loss of that name or synonym; None where there is none.
+
+    Capitals, spaces, hyphens and underscores make no difference.
+
+    >>> find("Log-Loss").name
+    'nll'
+    """
+    described = losses()
+    if name in described:
+        return described[name]
+    for loss in described.values():
+        if _plain(name) in map(_plain, (loss.name, *loss.synonyms)):
+            return loss
+    return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).lower()
