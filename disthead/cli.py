@@ -199,7 +199,7 @@ def show_losses(arguments: Sequence[str]) -> None:
     _print_table(
         rows
         + [
-            (loss.name, loss.kind, loss.in_short, loss.estimated, loss.pytorch)
+            (loss.name, loss.kind, loss.assumes, loss.estimates, loss.pytorch)
             for loss in atlas.losses().values()
         ]
     )

@@ -1,5 +1,6 @@
 """One entry of the atlas."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -18,8 +19,8 @@ class Loss:
         kind: "likelihood" under a classical name, "changed likelihood", "proper score",
             "divergence" between two predicted distributions, or "not a likelihood".
         synonyms: other names of the field for the same, by which people look for it.
-        assumption: what it assumes about the noise, or about the data. Its first sentence stands
-            in the table of all losses.
+        assumption: what it assumes about the noise, or about the data. Its first sentence,
+            or what comes before a semicolon, stands in the table of all losses.
         formula: of one row.
         family: the family whose likelihood it is, with the parameters that are held fixed.
         estimated: what a model trained by it predicts, such as the mean, a quantile or a margin.
@@ -60,9 +61,14 @@ class Loss:
         return get_args(Kind).index(self.kind)
 
     @property
-    def in_short(self) -> str:
+    def assumes(self) -> str:
         """The first sentence of the assumption."""
-        return self.assumption.partition(". ")[0].rstrip(".") + "."
+        return _first_sentence(self.assumption)
+
+    @property
+    def estimates(self) -> str:
+        """The first sentence of what is estimated."""
+        return _first_sentence(self.estimated)
 
     def texts(self) -> dict[str, str]:
         """What its page says, by labels, without what is empty."""
@@ -82,3 +88,8 @@ class Loss:
             "source": self.source,
         }
         return {label: text for label, text in parts.items() if text}
+
+
+def _first_sentence(text: str) -> str:
+    """The text up to its first full stop or semicolon."""
+    return re.split(r"[.;] ", text)[0].rstrip(".") + "."
