@@ -127,20 +127,26 @@ def _escaped(said: str) -> str:
 
 
 def picture(loss: Loss, path: Path) -> None:
-    """The loss and its gradient side by side, as an SVG that is the same on every run."""
+    """The loss and its gradient side by side; as an SVG it is the same on every run."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    style = {"font.size": 8, "svg.fonttype": "none", "svg.hashsalt": loss.name}
+    style = {
+        "font.size": 8,
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": loss.name,
+    }
     with plt.rc_context(style):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(5, 2.2), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(5, 2.4), layout="constrained")
         objective = get_objective(loss.name, **loss.drawn_with)
         loss_curve(left, objective, loss.axis)
         loss_curve(right, objective, loss.axis, gradient=True)
-        left.legend(frameon=False, loc="upper center" if loss.axis == "residual" else "best")
-        figure.savefig(path, format=path.suffix[1:], dpi=144, metadata={"Date": None})
+        fixed = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.savefig(path, format=path.suffix[1:], dpi=144, **fixed)
         plt.close(figure)
 
 

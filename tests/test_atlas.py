@@ -62,7 +62,7 @@ def test_texts_are_whole_sentences(loss):
     for name in PROSE:
         text = getattr(loss, name)
         assert text or name == "family", f"{name} is empty"
-        assert not text or re.search(r"\w[)\]'\"`]*\.$", text), f"{name}: {text}"
+        assert not text or re.search(r"[\w)\]'\"`]\.$", text), f"{name}: {text}"
         assert text == " ".join(text.split()), f"{name}: spaces"
     assert loss.formula
     assert loss.axis in ("residual", "margin", "")
@@ -70,16 +70,17 @@ def test_texts_are_whole_sentences(loss):
 
 
 def known_names() -> set[str]:
-    """The names that advice may use: of losses, families, links, and parameters and options of all
-    of them.
+    """The names that advice may use: of losses, families, links, and their parameters, options and
+    methods.
     """
-    known = {*losses(), *dh.families(), *LINKS}
+    known = {*losses(), *dh.families(), *LINKS, *inspect.signature(torch.optim.AdamW).parameters}
     for name in dh.families():
         family = explanation.example(name)
         known |= {*family.parameters, *family.row_constants}
         known |= {*inspect.signature(type(family)).parameters}
     for name in objectives.names():
-        known |= {*inspect.signature(getattr(objectives, name)).parameters}
+        objective = getattr(objectives, name)
+        known |= {*inspect.signature(objective).parameters, *vars(objective)}
     return known
 
 

@@ -85,7 +85,7 @@ def _curve(
 def _bound(ax: "Axes", ours: Tensor, theirs: Tensor) -> None:
     """Limits that hold the objective's curve, and of the likelihood's what is not far above it."""
     low, high = ours.min().item(), ours.max().item()
-    room = 0.5 * (high - low)
+    room = high - low
     low, high = (
         max(low - room, min(low, theirs.min().item())),
         min(high + room, max(high, theirs.max().item())),
