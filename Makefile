@@ -57,7 +57,7 @@ format: $(VENV)/.installed-dev ## let ruff repair and format the code
 	@$(BIN)/ruff format --quiet .
 
 .PHONY: tables
-tables: $(VENV)/.installed-dev ## renew what is written down about the families: README, formulas.h, cost.json, names
+tables: $(VENV)/.installed-dev ## renew what is written down about families and losses: README, losses.md, formulas.h, cost.json, names
 	@$(BIN)/python -m benchmarks.tables
 
 .PHONY: clean

@@ -1,11 +1,13 @@
-"""Renews what is written down about the families: `make tables`.
+"""Renews what is written down about families and losses: `make tables`.
 
 - `README.md`: the table of families, from what each declares.
 - `disthead/families/__init__.pyi`: the names of their classes, for type checkers.
 - `disthead/special/formulas.h`: their log-likelihoods as functions in C, which are compiled.
+- `docs/losses.md`: the page of the losses, from `disthead/atlas`.
 - `benchmarks/cost.json`: what a training step's loss may cost, for each row of `tests/cases.py`.
 
-`tests/test_tables.py` and `tests/test_cost.py` hold the files to what the families say.
+`tests/test_tables.py` and `tests/test_cost.py` hold the files to what the families say,
+`tests/test_atlas.py` the page of losses.
 """
 
 import inspect
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import disthead as dh
-from benchmarks import cost, formulas
+from benchmarks import atlas, cost, formulas
 from disthead.explanation import example, links
 
 README = Path(__file__).parent.parent / "README.md"
@@ -71,6 +73,7 @@ def _import(home: str, name: str) -> str:
 FILES: dict[Path, Callable[[], str]] = {
     README: readme,
     NAMES: names,
+    atlas.PAGE: atlas.text,
     formulas.FILE: formulas.text,
     cost.TABLE: cost.text,
 }

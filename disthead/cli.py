@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import disthead
-from disthead import explanation
+from disthead import atlas, explanation
 from disthead.arguments import Parser
 from disthead.configurations import configuration
 from disthead.errors import in_a_sentence, unknown_name
@@ -174,6 +174,11 @@ def show_families(arguments: Sequence[str]) -> None:
                 family.loss,
             )
         )
+    _print_table(rows)
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows of cells in columns, the first of them as a heading."""
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -182,11 +187,30 @@ def show_families(arguments: Sequence[str]) -> None:
     print("\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]]))
 
 
+def show_losses(arguments: Sequence[str]) -> None:
+    """Print the table of losses, or the page of one."""
+    parser = Parser("losses")
+    parser.add_argument("name", nargs="?")
+    options = parser.parse_args(arguments[1:])
+    if options.name is not None:
+        print(explanation.explain_loss(options.name))
+        return
+    rows = [("loss", "kind", "assumption", "estimated", "PyTorch")]
+    _print_table(
+        rows
+        + [
+            (loss.name, loss.kind, loss.assumes, loss.estimates, loss.pytorch)
+            for loss in atlas.losses().values()
+        ]
+    )
+
+
 def explain(arguments: Sequence[str]) -> None:
-    """Print what a family assumes: its density, parameters and loss, and when it breaks."""
+    """Print what a family or a loss assumes, and when it breaks."""
     if len(arguments) != 2:
         raise ValueError(
-            "disthead explain takes the name of one family, such as: disthead explain student_t."
+            "disthead explain takes the name of one family or loss, such as: disthead explain "
+            "student_t. A name of several words stands in quotation marks."
         )
     print(explanation.explain(arguments[1]))
 
@@ -251,6 +275,7 @@ def _recalibrate(arguments: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "families": show_families,
+    "losses": show_losses,
     "explain": explain,
     "init": init,
     "fit": _train,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 from torch.distributions import kl_divergence
 
 from disthead.distributions.affine import Affine
@@ -11,14 +11,15 @@ from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.discrete import Discrete, log_mass
 from disthead.distributions.independent import Independent
 from disthead.errors import pick
+from disthead.families.counterparts import counterpart
 from disthead.families.gaussian import Gaussian
 from disthead.families.normal import Normal
 from disthead.special import tanh_sinh
 
-__all__ = ["divergence"]
+__all__ = ["NAMES", "divergence"]
 
 
-def divergence(name: str, p: Distribution, q: Distribution) -> Tensor:
+def divergence(name: str, p: distributions.Distribution, q: distributions.Distribution) -> Tensor:
     """The divergence of two distributions over the same targets, shape batch.
 
     - "kl": KL(p, q) = E_p[log p(Y) - log q(Y)], in nats, which is the cross-entropy of q less the
@@ -37,11 +38,16 @@ def divergence(name: str, p: Distribution, q: Distribution) -> Tensor:
 
     Args:
         name: of the divergence.
-        p: the distribution of which the expectation is taken, such as a teacher's.
-        q: the other one, such as a student's.
+        p: the distribution of which the expectation is taken, such as a teacher's; of this library,
+            or one of torch or Pyro that has a counterpart among the families.
+        q: the other one, such as a student's. Both have the same batch_shape, or one has fewer
+            dimensions and counts for all of the other's: an ensemble's members (M, N) against its
+            mixture (N,).
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, and for numbers of rows or shapes of targets that do not
+            fit.
+        TypeError: for what is no distribution.
         NotImplementedError: where the distributions have no such divergence, with the reason.
 
     >>> from disthead import get_family
@@ -49,14 +55,75 @@ def divergence(name: str, p: Distribution, q: Distribution) -> Tensor:
     >>> divergence("kl", normal(loc=0.0, scale=1.0), normal(loc=1.0, scale=1.0))
     tensor(0.5000)
     """
-    return pick("divergence", name, _DIVERGENCES)(p, q)
+    function = pick("divergence", name, _DIVERGENCES)
+    p, q = _as_ours("p", p), _as_ours("q", q)
+    _check_targets(name, p, q)
+    _check_rows(p, q)
+    return function(p, q)
+
+
+def _as_ours(name: str, dist: object) -> Distribution:
+    if not isinstance(dist, distributions.Distribution):
+        raise TypeError(
+            f"{name} must be a distribution, such as a head or "
+            f"disthead.get_family(...).distribution(...) returns, got {type(dist).__name__}."
+        )
+    try:
+        return counterpart(dist)
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            f"{name}: {error} Make it by disthead.get_family(...).distribution(...); "
+            "`disthead families` lists them."
+        ) from None
+
+
+def _check_targets(name: str, p: Distribution, q: Distribution) -> None:
+    """Refuse distributions over different targets."""
+    if p.kind != q.kind and not {p.kind, q.kind} <= {"classes", "ordinal"}:
+        raise NotImplementedError(
+            f"{type(p).__name__} and {type(q).__name__} have no {name}: their targets are of two "
+            f"kinds, {p.kind} and {q.kind}. Take a family over the same targets for both."
+        )
+    if isinstance(p, Independent) and isinstance(q, Independent):
+        _check_targets(name, p.base, q.base)
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "p and q must be over targets of one shape, got the event_shape "
+            f"{tuple(p.event_shape)} of {type(p).__name__} and {tuple(q.event_shape)} of "
+            f"{type(q).__name__}. Independent outputs become one target by dist.to_event(1)."
+        )
+    classes = [getattr(dist, "num_classes", None) for dist in (p, q)]
+    if classes[0] != classes[1]:
+        raise ValueError(
+            f"p and q must have the same classes, got {classes[0]} classes of p and {classes[1]} "
+            "of q. Give a class that one of them does not know the probability 0 there."
+        )
+
+
+def _check_rows(p: Distribution, q: Distribution) -> None:
+    few, many = sorted((p.batch_shape, q.batch_shape), key=len)
+    if many[len(many) - len(few) :] != few:
+        raise ValueError(
+            f"p and q must have the same rows, got the batch_shape {tuple(p.batch_shape)} of p and "
+            f"{tuple(q.batch_shape)} of q. Nothing is broadcast but a distribution of fewer "
+            "dimensions over the first dimensions of the other: dist.expand(shape) repeats one."
+        )
 
 
 _NUMBERS = ("continuous", "count", "direction")
 
 
+def _kl(p: Distribution, q: Distribution) -> Tensor:
+    try:
+        return kl_divergence(p, q)
+    except NotImplementedError as error:
+        if not str(error).startswith("No KL"):  # else it is the distribution's own reason
+            raise
+        raise _has_none("kl", p, q, "there is neither a closed form nor a quadrature") from None
+
+
 def _reverse_kl(p: Distribution, q: Distribution) -> Tensor:
-    return kl_divergence(q, p)
+    return _kl(q, p)
 
 
 def _jensen_shannon(p: Distribution, q: Distribution) -> Tensor:
@@ -103,7 +170,7 @@ def _wasserstein(p: Distribution, q: Distribution) -> Tensor:
         return _root((p.loc - q.loc).square() + (p.scale - q.scale).square())
     if isinstance(p, Gaussian) and isinstance(q, Gaussian):
         return _between_gaussians(p, q)
-    if p.kind != "continuous" or q.kind != "continuous":
+    if p.kind != "continuous":
         raise _has_none("wasserstein", p, q, "it compares the quantiles of numbers with a density")
     shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     dtype, (p, q) = torch.promote_types(p.dtype, q.dtype), (p._in_double(), q._in_double())
@@ -148,12 +215,13 @@ def _between_gaussians(p: Gaussian, q: Gaussian) -> Tensor:
 
 
 _DIVERGENCES: dict[str, Callable[[Distribution, Distribution], Tensor]] = {
-    "kl": kl_divergence,
+    "kl": _kl,
     "reverse_kl": _reverse_kl,
     "jensen_shannon": _jensen_shannon,
     "hellinger": _hellinger,
     "wasserstein": _wasserstein,
 }
+NAMES = tuple(_DIVERGENCES)
 
 
 def _log_middle(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -183,8 +251,8 @@ def _expectation(
         log_p = p.log_prob(y)
         terms = log_p.exp() * function(log_p, q.log_prob(y))
         return torch.where(log_p.isneginf(), 0.0, terms).sum(0)
-    if p.kind not in _NUMBERS or p.kind != q.kind:
-        raise _has_none(name, p, q, "it is computed of numbers, classes and rankings of one kind")
+    if p.kind not in _NUMBERS:
+        raise _has_none(name, p, q, "it is computed of numbers, classes and rankings")
     if p.kind == "count" and not (isinstance(p, Discrete) and isinstance(q, Discrete)):
         raise _has_none(name, p, q, "counts in different units take different values")
     dtype = torch.promote_types(p.dtype, q.dtype)
@@ -201,7 +269,11 @@ def _expectation(
 
 
 def _has_none(name: str, p: Distribution, q: Distribution, reason: str) -> NotImplementedError:
+    remedy = (
+        "Average p.log_prob(y) - q.log_prob(y) over samples y of p."
+        if name in ("kl", "reverse_kl")
+        else "Try 'kl', of two distributions of one family."
+    )
     return NotImplementedError(
-        f"{type(p).__name__} and {type(q).__name__} have no {name}: {reason}. Try 'kl', of two "
-        "distributions of one family."
+        f"{type(p).__name__} and {type(q).__name__} have no {name}: {reason}. {remedy}"
     )

@@ -1,31 +1,85 @@
-"""Families in words: what they assume, when they break, and what to try then."""
+"""Families and losses in words: what they assume, when they break, and what to try then."""
 
 import inspect
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
 
-from disthead.families.family import Family, get_family, takes_classes, takes_vectors
+from disthead import atlas
+from disthead.errors import nearest
+from disthead.families.family import (
+    Family,
+    families,
+    get_family,
+    takes_classes,
+    takes_vectors,
+)
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_loss"]
 
 
 def explain(name: str) -> str:
-    """What a family assumes, in words.
+    """What a family or a loss assumes, in words; both, one after the other, where both exist.
 
-    The lines name its use, its noise, its density, its parameters with their links, its options
-    with their defaults, the loss that its likelihood amounts to, when it breaks and what to try
-    then.
+    The lines of a family name its use, its noise, its density, its parameters with their links, its
+    options with their defaults, the loss that its likelihood amounts to, when it breaks and what to
+    try then. Those of a loss are `explain_loss`.
+
+    Args:
+        name: of a family, the path of one, such as my_package.my_module.MyFamily, or the name of a
+            loss or one of its synonyms, such as "mean squared error".
 
     Raises:
-        ValueError: for an unknown family, with the nearest names.
+        ValueError: for an unknown name, with the nearest names of both.
 
     >>> print(explain("poisson").splitlines()[0])
     poisson
+    >>> print(explain("log score").splitlines()[0])
+    nll (loss)
     """
-    family = example(name)
+    loss = atlas.find(name) if isinstance(name, str) else None
+    is_family = isinstance(name, str) and ("." in name or name in families())
+    if loss is None and not is_family:
+        known = [*families(), *_names_of_losses()]
+        raise ValueError(
+            f"unknown family or loss {name!r}{nearest(name, known)} `disthead families` and "
+            "`disthead losses` list all names. A family of your own is known by its name once its "
+            "module is imported, and always by its path, such as my_package.my_module.MyFamily."
+        )
+    pages = [_page_of_family(example(name))] if is_family else []
+    return "\n\n".join([*pages, *([] if loss is None else [_page_of_loss(loss)])])
+
+
+def explain_loss(name: str) -> str:
+    """What a loss assumes, in words.
+
+    The lines name its kind, its synonyms, its assumption, its formula, the family whose likelihood
+    it is, what a model trained by it estimates, its gradient, its robustness, what becomes of
+    calibration, when it breaks, what to try then, PyTorch's call and the source.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest ones.
+
+    >>> print(explain_loss("crps").splitlines()[1])
+      kind        proper score
+    """
+    loss = atlas.find(name)
+    if loss is None:
+        raise ValueError(
+            f"unknown loss {name!r}{nearest(name, _names_of_losses())} `disthead losses` lists all "
+            "names."
+        )
+    return _page_of_loss(loss)
+
+
+def _names_of_losses() -> list[str]:
+    return [name for loss in atlas.losses().values() for name in (loss.name, *loss.synonyms)]
+
+
+def _page_of_family(family: Family) -> str:
     parts = {
         "use": f"{family.use} ({family.data_type}; {family.domain})",
         "noise": family.noise,
@@ -38,13 +92,27 @@ def explain(name: str) -> str:
         "then try": family.remedy,
         "at the edge": family.edge_remedy,
     }
+    return _page(family.name, parts)
+
+
+def _page_of_loss(loss: atlas.Loss) -> str:
+    return _page(f"{loss.name} (loss)", loss.texts())
+
+
+def _page(title: str, parts: Mapping[str, str]) -> str:
     lines = [
-        textwrap.fill(line, 100, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14)
+        textwrap.fill(
+            line,
+            100,
+            initial_indent=f"  {label:<12}",
+            subsequent_indent=" " * 14,
+            break_on_hyphens=False,
+        )
         for name, text in parts.items()
         for label, line in zip_longest([name], text.splitlines(), fillvalue="")
         if text
     ]
-    return "\n".join([family.name, *lines])
+    return "\n".join([title, *lines])
 
 
 def links(family: Family) -> str:

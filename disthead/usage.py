@@ -6,7 +6,8 @@ OVERVIEW = """\
 disthead: the last layer of a model becomes a probability distribution
 
   disthead families                           the families of distributions, as a table
-  disthead explain NAME                       what a family assumes, and when it breaks
+  disthead losses                             the losses, as a table
+  disthead explain NAME                       what a family or a loss assumes, when it breaks
   disthead init NAME                          write a configuration here, for editing
   disthead fit --data.path my.csv --data.target y
                                               train, and keep the best checkpoint
@@ -182,12 +183,23 @@ The families of distributions, with data type, domain, use, parameters and loss.
   disthead families
   disthead families --capabilities      which of them supports which method"""
 
+_LOSSES = """\
+disthead losses [NAME]
+
+The losses, with what each assumes and estimates, and PyTorch's call of the same; or the page of
+one loss.
+
+  disthead losses
+  disthead losses crps"""
+
 _EXPLAIN = """\
 disthead explain NAME
 
-What a family assumes, the loss it turns into, when it breaks, and what to try then.
+What a family or a loss assumes, what it amounts to, when it breaks, and what to try then. A name
+of both shows both, and synonyms will do.
 
-  disthead explain student_t"""
+  disthead explain student_t
+  disthead explain "log score\""""
 
 _INIT = """\
 disthead init NAME [--out FILE] [--overwrite]
@@ -203,6 +215,7 @@ ranking, regression, robust."""
 
 PAGES = {
     "families": _FAMILIES,
+    "losses": _LOSSES,
     "explain": _EXPLAIN,
     "init": _INIT,
     "fit": _FIT,

@@ -81,7 +81,8 @@ def test_explain_is_for_people(name, capsys):
     "arguments, message",
     [
         (["explain", "studnt"], "did you mean 'student_t'"),
-        (["explain"], "name of one family"),
+        (["explain"], "name of one family or loss"),
+        (["losses", "crsp"], "unknown loss 'crsp'; did you mean 'crps'"),
         (["familes"], "did you mean 'families'"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--config", COUNTS, "--model.familly=normal"], "did you mean '--model.family'"),
@@ -664,7 +665,7 @@ def options_of(command: str, monkeypatch) -> set[str]:
     if command in ("evaluate", "recalibrate"):
         parser = getattr(checkpoints, f"{command}_parser")()
         return {name for action in parser._actions for name in action.option_strings}
-    if command in ("families", "explain", "init"):
+    if command in ("families", "losses", "explain", "init"):
         return (
             {"--capabilities", "--surface"}
             if command == "families"
@@ -774,7 +775,9 @@ def test_it_is_a_module_too():
         cwd=ROOT,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("disthead: error: unknown family 'nrmal'; did you mean 'normal'")
+    assert done.stderr.startswith(
+        "disthead: error: unknown family or loss 'nrmal'; did you mean 'normal'"
+    )
 
 
 def built(command: list[str], tmp_path: Path) -> Path:

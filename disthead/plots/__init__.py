@@ -1,4 +1,4 @@
-"""Pictures of distributions and of what `disthead.diagnostics` computes from them.
+"""Pictures of distributions, of losses, and of what `disthead.diagnostics` computes.
 
 Each function draws on axes of matplotlib, `ax`, and returns them. It sets labels and a legend, and
 raises nothing of its own except where its docstring says so. matplotlib is imported when a plot is
@@ -16,4 +16,5 @@ from .calibration import (
     worm_reach,
 )
 from .frequencies import confusion_matrix, hanging_rootogram, rose_plot
+from .losses import loss_curve
 from .uncertainty import sharpness, sparsification, spread_skill
