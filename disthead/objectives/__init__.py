@@ -8,6 +8,14 @@ with `(dist, y)`.
 Every file here holds objectives of one kind and names them in `__all__`. The folder is listed to
 find them.
 
+Training asks an objective for more, where it has it:
+
+- an `nn.Module` learns values of its own; with options it is a dataclass, too, with `eq=False`;
+- `at_step(step)` returns the objective of a step, counted from 0 (`warm_up`);
+- `penalty(weights, rows)` is added to the mean over rows: a number from the names and values of
+  the model's parameters and the number of training rows (`map`);
+- `validated_by` is the objective that chooses the best weights in place of this one (`beta_nll`).
+
 >>> import torch, disthead as dh
 >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
 >>> dh.objectives.crps(dist, torch.zeros(2))

@@ -5,12 +5,14 @@ to learn at first get a large variance, count little from then on, and stay badl
 and others 2022). The objectives here break that circle in three ways.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from disthead.arrays import as_integer, as_number
@@ -194,6 +196,7 @@ def _half_squared_error(dist: Distribution, y: Any) -> Tensor:
         mean = one.loc if isinstance(one, StudentT) else one.mean  # its mean is nan for df below 1
     except NotImplementedError as error:
         raise _refusal("warm_up", one, f"it has no mean ({error}) Take nll") from error
+    y = y.to(mean.dtype) if y.dtype == torch.bool else y  # which torch does not subtract
     return _sum_of_outputs(0.5 * (y - mean).square(), dist)
 
 
@@ -212,8 +215,10 @@ def _mean_parameter(dist: Distribution) -> str:
         parameters = {} if isinstance(dist, Wrapper) else dist.parameters
         if len(parameters) > 1 and "mean" in parameters:
             return "mean"
-        if isinstance(dist, (StudentT, InverseGaussian)) or parameters.get("loc") is dist.mean:
-            return "loc"
+        with contextlib.suppress(NotImplementedError):  # where there is no mean
+            is_mean = isinstance(dist, (StudentT, InverseGaussian))
+            if "loc" in parameters and (is_mean or parameters["loc"] is dist.mean):
+                return "loc"
     raise _refusal(
         "faithful",
         dist,

@@ -129,6 +129,25 @@ def test_options_that_cannot_be(name, options, message):
         get_objective(name, **options)
 
 
+def test_truth_values_are_outcomes_in_the_first_steps():
+    dist = dh.get_family("bernoulli").distribution(probs=torch.tensor([0.25, 0.25]))
+    values = get_objective("warm_up").at_step(0)(dist, torch.tensor([True, False]))
+    torch.testing.assert_close(values, torch.tensor([0.75, 0.25]) ** 2 / 2)
+
+
+def test_any_number_of_dimensions():
+    loc = torch.zeros(2, 3, 4, dtype=torch.float64)
+    y = torch.randn(loc.shape, dtype=torch.float64)
+    for name in ("beta_nll", "faithful"):
+        objective = get_objective(name)
+        values = objective(normal(loc, 2.0), y)
+        assert values.dtype == torch.float64
+        torch.testing.assert_close(
+            values, objective(normal(loc.flatten(), 2.0), y.flatten()).view(2, 3, 4)
+        )
+        assert objective(normal(loc[0, 0, 0], 2.0), y[0, 0, 0]).shape == ()
+
+
 def test_a_censored_target_has_no_squared_error():
     family = dh.get_family("censored", base="normal")
     dist = family.distribution(loc=torch.zeros(1), scale=1.0)
