@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import torch
 
-from examples import demo, ensemble, image_head, own_backbone, pyro_model
+from examples import demo, distillation, ensemble, image_head, own_backbone, pyro_model
 
 
 def test_own_backbone_learns_the_spread(capsys):
@@ -20,6 +20,13 @@ def test_image_head_gives_a_distribution_per_pixel():
 
 def test_pyro_model_scores_what_it_sampled():
     assert bool(pyro_model.main().isfinite().all())
+
+
+def test_a_student_of_the_teacher_is_better_than_one_of_the_labels(capsys):
+    teacher, student, alone = distillation.main().values()
+    assert teacher < alone
+    assert student < alone
+    assert len(capsys.readouterr().out.splitlines()) == 6
 
 
 def test_members_disagree_where_there_are_no_data(tmp_path, capsys):
