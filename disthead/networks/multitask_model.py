@@ -105,9 +105,15 @@ class MultitaskModel(nn.Module):
     def _measure(self, in_features: int) -> int:
         """The size of the backbone's outputs."""
         training = self.backbone.training
-        size = self.backbone.eval()(torch.zeros(2, in_features)).shape[-1]
-        self.backbone.train(training)
-        return size
+        try:
+            return self.backbone.eval()(torch.zeros(2, in_features)).shape[-1]
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"the backbone does not take features of shape (2, {in_features}): {error}. "
+                "Give backbone_features if it takes another shape."
+            ) from error
+        finally:
+            self.backbone.train(training)
 
     def named_heads(self) -> Iterator[tuple[str, PredictiveModel]]:
         """The names and the models of the heads."""
@@ -120,11 +126,21 @@ class MultitaskModel(nn.Module):
             features: (N, in_features), or whatever the backbone takes.
             standardised: whether they are the distributions of the standardised targets.
         """
-        if "feature_loc" in self._buffers and is_table(features):
+        if "feature_loc" in self._buffers and isinstance(features, Tensor) and features.ndim == 2:
+            self._check_features(features)
             dtype = next(self.heads.parameters()).dtype
             features = ((features - self.feature_loc) * self.feature_rate).to(dtype)
         hidden = self.backbone(features)
         return {name: head(hidden, standardised=standardised) for name, head in self.named_heads()}
+
+    def _check_features(self, features: Tensor) -> None:
+        width = len(self.feature_loc)
+        if features.shape[1] != width or not features.is_floating_point():
+            raise ValueError(
+                f"features must be a table (N, {width}) of floating-point numbers, as in_features "
+                f"says, got {features.dtype} of shape {tuple(features.shape)}. For other inputs of "
+                "a backbone of your own give backbone_features in place of in_features."
+            )
 
     def start_from(self, features: Moments | None, summaries: Sequence[Summary]) -> None:
         """Take the statistics of training rows, and start each head at its unconditional model.

@@ -40,10 +40,12 @@ class HeadRows(NamedTuple):
             names: of the heads.
 
         Raises:
-            ValueError: for other forms and names, for heads with different numbers of rows, and
-                for weights that are negative, NaN or infinite.
+            ValueError: for other forms and names, for heads with different numbers of rows, for a
+                batch without rows, and for weights that are negative, NaN or infinite.
         """
         features, y, weight = cls.parts(batch)
+        if features is None:
+            raise ValueError("a batch must have features, got none: (features, targets).")
         check_names(names, y, "targets")
         if not isinstance(weight, Mapping):
             weight = dict.fromkeys(names, weight)
@@ -58,6 +60,8 @@ class HeadRows(NamedTuple):
         counts = {name: len(values) for name, values in targets.items()}
         if len(set(counts.values())) > 1:
             raise ValueError(f"all heads must have targets for the same rows, got {counts} rows.")
+        if not counts[names[0]]:
+            raise ValueError("a batch needs at least one row, got an empty batch: leave it out.")
         features = features if isinstance(features, (Mapping, tuple)) else as_tensor(features)
         return cls(features, targets, weights)
 

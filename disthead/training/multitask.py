@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from disthead.data.summary import Moments, Summary
 from disthead.distributions.base import Distribution
-from disthead.errors import first_line
+from disthead.errors import first_line, locate
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.multitask_model import MultitaskModel, head_options, is_table, naming
 from disthead.objectives import check_objective, get_objective, name_of
@@ -152,6 +152,12 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
         if all(is_table(batch.features) for batch in batches):
             features = Moments()
             for batch in batches:
+                bad = ~batch.features.isfinite()
+                if bool(bad.any()):
+                    raise ValueError(
+                        f"features must be finite, got {locate(bad, batch.features)} of a batch. "
+                        "Impute missing ones, or leave such rows out."
+                    )
                 features.add(batch.features.detach(), batch.total_weight)
         for name, model in self.named_heads():
             assert model.head is not None

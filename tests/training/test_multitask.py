@@ -266,6 +266,7 @@ def test_a_head_without_any_target_in_a_batch_gets_no_gradient(table):
             "head 'class': objective 'crps' cannot train the family categorical",
         ),
         ({"in_features": None}, "in_features must be an integer"),
+        ({"backbone": nn.Linear(5, 2)}, r"backbone does not take features of shape \(2, 2\)"),
     ],
 )
 def test_options_that_cannot_be(options, message):
@@ -300,6 +301,17 @@ def test_batches_that_cannot_be(table, trainer):
         module.training_step((*table, {"prize": torch.ones(300)}), 0)
     with pytest.raises(ValueError, match=r"or \(features, targets, weight\), got 4 parts"):
         module.training_step((*table, None, None), 0)
+    with pytest.raises(ValueError, match="a batch must have features"):
+        module.training_step({"y": table[1]}, 0)
+    with pytest.raises(ValueError, match="at least one row, got an empty batch"):
+        module.training_step((table[0][:0], {name: y[:0] for name, y in table[1].items()}), 0)
+    for features in (table[0][:, :1], table[0].repeat(1, 2), table[0].long()):
+        with pytest.raises(ValueError, match=r"table \(N, 2\) of floating-point numbers, .*got"):
+            module.training_step((features, table[1]), 0)
+    missing = table[0].clone()
+    missing[7, 1] = NAN
+    with pytest.raises(ValueError, match=r"features must be finite, .*nan at row 7, column 1"):
+        module.start(missing, table[1])
     wrong = table[1] | {"class": torch.full((300,), 7.0)}
     with pytest.raises(TargetError, match="target 'class' must be a class index"):
         module.training_step((table[0], wrong), 0)
