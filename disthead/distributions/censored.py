@@ -13,10 +13,10 @@ from disthead.distributions.clamped import Clamped
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.supports import bounds_of, in_words
 from disthead.distributions.univariate import Univariate
-from disthead.errors import TargetError, locate
+from disthead.errors import TargetError, locate, warn
 from disthead.special.eager import are_concrete
 
-__all__ = ["Censored", "Ends", "as_pairs", "check_pairs", "is_pair"]
+__all__ = ["Censored", "Ends", "as_pairs", "check_pairs", "is_pair", "warn_of_none"]
 
 
 def is_pair(shape: Sequence[int], target_shape: Sequence[int]) -> bool:
@@ -91,6 +91,16 @@ class Ends(NamedTuple):
         lower = torch.where(self.lower.isfinite(), self.lower, self.upper)
         upper = torch.where(self.upper.isfinite(), self.upper, self.lower)
         return torch.where(lower == upper, lower, 0.5 * lower + 0.5 * upper)
+
+
+def warn_of_none(pairs: Tensor) -> None:
+    """Warn where none of the pairs (..., 2) of a training is censored."""
+    if bool(Ends.of(pairs).is_observed.all()):
+        warn(
+            f"none of the {pairs[..., 0].numel()} targets is censored: the base of the family "
+            "censored alone is the same model, and takes recalibrations and all metrics. Look "
+            "whether events, or the ends of censored targets, were given and are read right."
+        )
 
 
 def check_pairs(

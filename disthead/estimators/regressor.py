@@ -11,7 +11,7 @@ from disthead.arrays import as_array, as_mapping
 from disthead.data.values import as_quantities, parse_number, read_values
 from disthead.diagnostics.targets import TargetWarning, check_continuous_target
 from disthead.distributions.base import Distribution, quantiles
-from disthead.distributions.censored import as_pairs
+from disthead.distributions.censored import as_pairs, warn_of_none
 from disthead.errors import TargetError, locate
 from disthead.estimators.base import DistributionEstimator
 from disthead.estimators.conventions import warn
@@ -233,6 +233,8 @@ class DistributionRegressor(DistributionEstimator):
 
     def _warn_of_targets(self, targets: Tensor) -> None:
         family = self._made_family(targets)
+        if family.is_censored:
+            warn_of_none(targets)
         if not family.is_discrete and family.kind != "mixed":
             targets, _ = family.observed_rows(targets, None)
             for name, column in zip(

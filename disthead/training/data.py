@@ -30,6 +30,7 @@ from disthead.data.split import (
 from disthead.data.stream import StreamedBatches
 from disthead.data.summary import Part, Summary
 from disthead.data.table import DataError, read_table
+from disthead.distributions.censored import warn_of_none
 from disthead.errors import pick
 from disthead.networks.schedule import plan
 from disthead.training.saved import own_options, read_checkpoint, rebuilding
@@ -336,6 +337,8 @@ class TabularDataModule(lightning.LightningDataModule):
             self._summaries[name] = (
                 self._summarise(name) if self.streams(name) else Summary.of(self.part(name))
             )
+            if name == "train" and not self.streams(name):
+                self._warn_of_targets(self._summaries[name])
         return self._summaries[name]
 
     def _summarise(self, name: str, check: Callable[[Encoded], None] | None = None) -> Summary:
@@ -343,7 +346,13 @@ class TabularDataModule(lightning.LightningDataModule):
         summary = summarise(self.row_groups(name), columns, check, self.hparams.split_seed)
         if name == "train":
             check_varies(summary, columns)
+            self._warn_of_targets(summary)
         return summary
+
+    def _warn_of_targets(self, train: Summary) -> None:
+        """Warn of pairs none of which is censored."""
+        if self.columns is not None and self.columns.has_pairs:
+            warn_of_none(train.sample.y)
 
     def train_dataloader(self) -> Batches:
         """The batches of training, in an order of its own in each epoch."""

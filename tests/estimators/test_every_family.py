@@ -23,6 +23,7 @@ LEARNED = [case for case in ONE_EACH if case.kind != "binary" and not case.movin
     ids=str,
 )
 @pytest.mark.parametrize("ensemble", [1, 2])
+@pytest.mark.filterwarnings("ignore:none of the 120 targets is censored")
 def test_every_family_learns_and_predicts(case, ensemble, monkeypatch):
     """The model is better on the training rows than the unconditional one. Predictions in several
     batches are those in one batch.

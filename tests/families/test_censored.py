@@ -326,6 +326,8 @@ def test_pairs_that_cannot_be_are_refused_with_their_rows(pairs, words):
 def test_limits_that_no_family_can_place_are_refused():
     with pytest.raises(TargetError, match="all 3 targets are right-censored"):
         dh.DistributionHead("censored", 1).initialize(torch.tensor([[1.0, INF]] * 3))
+    with pytest.raises(TargetError, match="all 3 targets are left-censored"):
+        dh.DistributionHead("censored", 1).initialize(torch.tensor([[-INF, 1.0]] * 3))
     with pytest.raises(ValueError, match="base of censored must be"):
         dh.get_family("censored", base="von_mises")
     with pytest.raises(ValueError, match="which is censored already"):

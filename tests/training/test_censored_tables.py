@@ -163,6 +163,19 @@ def test_estimators_take_pairs_and_structured_arrays(lifetimes):
         model.fit(X, pairs[:, ::-1])
 
 
+def test_rows_that_are_all_observed_or_all_censored_are_named(lifetimes, trainer):
+    with pytest.warns(UserWarning, match="none of the 120 targets is censored"):
+        of_module(lifetimes.assign(died=1), trainer, target="time", event="died")
+    same = lifetimes.assign(upper=lifetimes.time)
+    with pytest.warns(UserWarning, match="none of the 120 targets is censored"):
+        of_module(same[["x", "time", "upper"]], trainer, target=["time", "upper"])
+    model = dh.DistributionRegressor("censored", hidden_sizes=(8,), max_steps=5, random_state=0)
+    with pytest.warns(UserWarning, match="120 targets is censored: the base .* alone is the same"):
+        model.fit(lifetimes[["x"]], lifetimes.time)
+    with pytest.raises(TargetError, match="all 120 targets are right-censored"):
+        of_module(lifetimes.assign(died=0), trainer, target="time", event="died")
+
+
 def test_the_units_of_an_estimator_are_those_of_observed_targets(lifetimes):
     X, pairs = lifetimes[["x"]].to_numpy(), pairs_of(lifetimes)
     model = dh.DistributionRegressor(
