@@ -446,7 +446,7 @@ class BestAndLastCheckpoint(ModelCheckpoint):
 
 def _watched(monitor: str | None, module: lightning.LightningModule) -> str | None:
     """The metric that is monitored, with the name of the model's objective for "objective"."""
-    return f"val/{getattr(module, 'validation_name', 'nll')}" if monitor == _OBJECTIVE else monitor
+    return f"val/{getattr(module, 'validated_by', 'nll')}" if monitor == _OBJECTIVE else monitor
 
 
 def _is_over(trainer: lightning.Trainer) -> bool:

@@ -158,8 +158,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     Attributes:
         objective: the function that training minimises; None where it is to be given again.
         objective_name: its name in logs.
-        validation_name: the name of the one by which early stopping and the best checkpoint go:
-            that of the objective, or of its `validated_by`, such as "nll" for `beta_nll`.
+        validated_by: the name of the one by which early stopping and the best checkpoint go: that
+            of the objective, unless it has an attribute `validated_by`, as `beta_nll` has.
 
     Raises:
         ValueError: for invalid options.
@@ -207,8 +207,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         for kind in ("backbone", "optimizer", "scheduler"):
             options[kind] = qualified(kind, options[kind])
         self.objective, self.objective_name, options["objective"] = _resolved(objective)
-        judge = getattr(self.objective, "validated_by", None)
-        self.validation_name = name_of(judge) if judge else self.objective_name
+        validated_by = getattr(self.objective, "validated_by", None)
+        self.validated_by = name_of(validated_by) if validated_by else self.objective_name
         # `save_hyperparameters` compares each argument with the options, which arrays do not allow
         self._set_hparams(options)
         self._hparams_initial = dict(options)
@@ -822,9 +822,7 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
         """
         objectives: dict[str, Callable] = {"nll": nll}
         if self.objective is not None:
-            objectives[self.validation_name] = getattr(
-                self.objective, "validated_by", self.objective
-            )
+            objectives[self.validated_by] = getattr(self.objective, "validated_by", self.objective)
             objectives[self.objective_name] = self.objective
         if batch.is_absent:
             for name in objectives:
@@ -841,8 +839,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
                 values[f"{name}_marginal"] = objective(baseline, y)
         for name, value in (values | _hits(dist, y)).items():
             self._means[part].add(name, value, weight)
-        if self.validation_name in values:
-            self._note_infinite(values[self.validation_name], weight, batch)
+        if self.validated_by in values:
+            self._note_infinite(values[self.validated_by], weight, batch)
         return dist
 
     @torch.no_grad()
@@ -879,8 +877,8 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
             raise NonFiniteLoss(
                 (
                     f"the likelihood of {rows} is zero or not a number"
-                    if self.validation_name == "nll"
-                    else f"the {self.validation_name} of {rows} is infinite or not a number"
+                    if self.validated_by == "nll"
+                    else f"the {self.validated_by} of {rows} is infinite or not a number"
                 )
                 + f" in epoch {self.current_epoch}" * fits
                 + f", at row {pairs[0][0]}: "
