@@ -140,7 +140,8 @@ class Bernoulli(Success):
     def brier(self, y: Tensor) -> Tensor:
         """The Brier score (y - probs)^2; lower is better."""
         y = y.to(torch.promote_types(self.dtype, y.dtype))
-        return mse_loss(*torch.broadcast_tensors(self.probs.to(y.dtype), y), reduction="none")
+        probs, y = torch.broadcast_tensors(self.probs.to(y.dtype), y)
+        return mse_loss(probs, y, reduction="none")
 
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score y (1 - probs)^2 + (1 - y) probs^2 for 0 <= y <= 1.
