@@ -11,7 +11,6 @@ from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import Independent, each_output
 from disthead.distributions.outputs import mean_over_outputs
-from disthead.families.categorical import Categorical
 from disthead.losses import as_labels
 from disthead.losses import cross_entropy as cross_entropy_of
 
@@ -165,7 +164,7 @@ class cross_entropy:
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The loss of each row, shape (...,); `y` holds class indices or probabilities."""
         output = each_output(dist)
-        if not isinstance(output, Categorical):
+        if output.kind not in ("classes", "ordinal"):
             instead = "bce" if output.kind == "binary" else "nll"
             reason = f"it is for classes with a probability each; {instead} scores others."
             raise output._unanswered("cross_entropy", reason)

@@ -74,7 +74,7 @@ class pinball:
     >>> import torch, disthead as dh
     >>> dist = dh.get_family("normal").distribution(loc=torch.zeros(2), scale=1.0)
     >>> pinball(levels=(0.25, 0.75))(dist, torch.tensor([0.0, 4.0]))
-    tensor([0.1686, 2.0000])
+    tensor([0.1686, 1.8314])
     """
 
     levels: Sequence[float] = (0.1, 0.5, 0.9)

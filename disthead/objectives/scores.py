@@ -63,7 +63,7 @@ def rps(dist: Distribution, y: Any) -> Tensor:
     >>> import torch, disthead as dh
     >>> dist = dh.get_family("poisson").distribution(rate=torch.tensor([1.0, 2.0]))
     >>> rps(dist, torch.tensor([0, 2]))
-    tensor([0.4762, 0.3233])
+    tensor([0.4762, 0.3112])
     """
     kind = each_output(dist).kind
     if kind not in ("count", "ordinal", "binary"):

@@ -207,6 +207,7 @@ def test_checkpoints_hold_the_objective_as_plain_data(trainer, tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:objective 'absolute_error' does not train scale")
 def test_a_function_of_ones_own_has_to_be_given_again(trainer, tmp_path):
     frame = table("normal")
     _, run = fitted(trainer, frame, epochs=2, objective=absolute_error)
@@ -287,6 +288,7 @@ def test_a_regressor_trained_by_the_crps(tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:objective 'absolute_error' does not train scale")
 def test_estimators_refuse_what_cannot_be(tmp_path):
     X, y = np.arange(40.0)[:, None], np.arange(40.0)
     with pytest.raises(
