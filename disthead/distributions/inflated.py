@@ -1,5 +1,6 @@
 """Inflated distributions: stated values, such as 0, have probabilities of their own."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,15 @@ from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.distributions.wrapped import Wrapped
 from disthead.special.probabilities import log_complement, log_probability, log_sum_exp
 
-__all__ = ["Inflated", "InflatedDiscrete", "Mixed", "WithValues", "inflated", "probability"]
+__all__ = [
+    "Inflated",
+    "InflatedDiscrete",
+    "Mixed",
+    "WithValues",
+    "inflated",
+    "is_value",
+    "probability",
+]
 
 _ROUNDING = 1e-15  # of a probability in double precision
 _TINY = 1e-300
@@ -58,6 +67,32 @@ def inflated(
     )
 
 
+def is_value(y: Tensor, value: float) -> Tensor:
+    """Whether numbers are the value, or what single precision made of it.
+
+    >>> is_value(torch.tensor(0.2).double(), 0.2)
+    tensor(True)
+    """
+    return (y == value) | (y == _in_single(value))
+
+
+def _in_single(value: float) -> float:
+    return torch.tensor(value, dtype=torch.float32).item()
+
+
+def _at_values(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """The method, to which numbers that single precision made of a value are that value."""
+
+    @functools.wraps(method)
+    def at_values(self: Any, y: Tensor) -> Tensor:
+        for value in self.values:
+            if _in_single(value) != value:
+                y = torch.where(y == _in_single(value), value, y)
+        return method(self, y)
+
+    return at_values
+
+
 class WithValues(constraints.Constraint):
     """The values of a support, and some more.
 
@@ -74,7 +109,7 @@ class WithValues(constraints.Constraint):
     def check(self, value: Tensor) -> Tensor:
         inside = self.support.check(value)
         for one in self.values:
-            inside = inside | (value == one)
+            inside = inside | is_value(value, one)
         return inside
 
 
@@ -342,6 +377,7 @@ class Mixed(Inflated, Univariate):
     has_rsample = False
 
     @in_double
+    @_at_values
     def log_prob(self, y: Tensor) -> Tensor:
         """The log-probability of a value, the log-density of the base times 1 - gate elsewhere."""
         log_rest, *log_weights = self._log_weights()
@@ -359,17 +395,20 @@ class Mixed(Inflated, Univariate):
         return result
 
     @in_double
+    @_at_values
     def cdf(self, y: Tensor) -> Tensor:
         below = self._mixed(self.base.cdf(y), lambda value: (y >= value).to(y.dtype))
         # the weights are rounded, and so is their sum
         return torch.where(y >= self.support_limits()[1], 1.0, below)
 
     @in_double
+    @_at_values
     def log_cdf(self, y: Tensor) -> Tensor:
         below = self._log_sum(self.base.log_cdf(y), lambda value: y >= value)
         return torch.where(y >= self.support_limits()[1], 0.0, below)
 
     @in_double
+    @_at_values
     def log_survival(self, y: Tensor) -> Tensor:
         """The logarithm of P(Y > y)."""
         return self._log_sum(self.base.log_survival(y), lambda value: y < value)
@@ -379,6 +418,7 @@ class Mixed(Inflated, Univariate):
         return self._cdf_before(y), self.cdf(y)
 
     @in_double
+    @_at_values
     def _cdf_before(self, y: Tensor) -> Tensor:
         return self._mixed(self.base.cdf(y), lambda value: (y > value).to(y.dtype))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disthead.arrays import as_number
 from disthead.distributions.base import Distribution
-from disthead.distributions.inflated import WithValues, inflated
+from disthead.distributions.inflated import WithValues, inflated, is_value
 from disthead.families.family import Family
 from disthead.families.wrapper_family import WrapperFamily, rows_without
 from disthead.links import LINKS, Link
@@ -89,10 +89,10 @@ class InflatedFamily(WrapperFamily):
 
         It warns where no target is the value.
         """
-        is_value = y == self.value
-        self.warn_of_none(is_value, f"{self.value:g}")
-        of_base = self.base.initial_estimate(rows_without(y, is_value))
-        share = is_value.double().mean(0)
+        at_value = is_value(y, self.value)
+        self.warn_of_none(at_value, f"{self.value:g}")
+        of_base = self.base.initial_estimate(rows_without(y, at_value))
+        share = at_value.double().mean(0)
         if self.base.is_discrete:
             expected = self._base_share(of_base, y)
             share = (share - expected) / (1 - expected).clamp(min=1e-3)
