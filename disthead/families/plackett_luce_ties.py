@@ -129,7 +129,8 @@ class PlackettLuceTies(Rankings):
         if sum(math.comb(size, n) for n in range(1, self.largest_tie + 1)) > _MOST_SETS:
             raise self._unanswered(
                 question,
-                f"more than {_MOST_SETS} sets of items may share a place. Take a smaller largest_tie.",
+                f"more than {_MOST_SETS} sets of items may share a place. Take a smaller "
+                "largest_tie.",
             )
         sets = torch.zeros(0, size, dtype=torch.bool)
         for n in range(1, min(self.largest_tie, size) + 1):
