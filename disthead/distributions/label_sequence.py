@@ -36,13 +36,17 @@ class LabelSequences(constraints.Constraint):
         inside = (value >= 0) & (value < self.num_labels) & (value == value.floor())
         return inside if self.blank is None else inside & (value != self.blank)
 
+    def is_padding(self, value: Tensor) -> Tensor:
+        """Which numbers are -1; the 255 of unsigned numbers, which equals it for torch, is not."""
+        return (value < 0) & (value == -1)
+
     def has_no_gap(self, value: Tensor) -> Tensor:
         """Which sequences have no label after a number that is none."""
         is_label = self.is_label(value)
         return (is_label[..., :-1] | ~is_label[..., 1:]).all(-1)
 
     def check(self, value: Tensor) -> Tensor:
-        are_valid = (self.is_label(value) | (value == -1)).all(-1)
+        are_valid = (self.is_label(value) | self.is_padding(value)).all(-1)
         return are_valid & self.has_no_gap(value) & self.fits(value)
 
     def __repr__(self) -> str:
@@ -93,7 +97,7 @@ class LabelSequence(Distribution):
         if not are_concrete(y):
             return
         support = self.support
-        wrong = ~(support.is_label(y) | (y == -1))
+        wrong = ~(support.is_label(y) | support.is_padding(y))
         if bool(wrong.any()):
             raise TargetError(
                 f"{name} must hold {support!r}, got {locate(wrong, y)}. "
@@ -110,6 +114,8 @@ class LabelSequence(Distribution):
             raise TargetError(self._misfit(y, misfits, name))
 
     def _advice(self, y: Tensor, wrong: Tensor, name: str) -> str:
+        if y.dtype == torch.uint8 and bool((y[wrong] == 255).all()):
+            return "In unsigned numbers -1 becomes 255: pad signed ones, such as y.long()."
         if bool((y[wrong] < -1).all()):
             return f"Pad with -1: try torch.where({name} < 0, -1, {name})."
         return f"Number the labels from 0 to {self.num_labels - 1}."

@@ -236,14 +236,28 @@ def rankings_of_ranks(ranks: Tensor, absent: Tensor | None = None) -> Tensor:
         absent: which items were not there to be ranked, booleans (..., K), or none.
 
     Raises:
-        TargetError: for ranks that are not finite, with their rows.
+        TargetError: for ranks that are not finite, with their rows, and for rows without items.
+        ValueError: for an `absent` of another shape.
 
     >>> rankings_of_ranks(torch.tensor([[2, 1, 2], [1, 3, 2]]))
     tensor([[1, 0, 5],
             [0, 2, 1]])
     """
     ranks = as_tensor(ranks, "ranks")
-    absent = torch.zeros_like(ranks, dtype=torch.bool) if absent is None else absent
+    if absent is None:
+        absent = torch.zeros_like(ranks, dtype=torch.bool)
+    absent = as_tensor(absent, "absent", device=ranks.device)
+    if absent.shape != ranks.shape or absent.dtype != torch.bool:
+        raise ValueError(
+            f"absent must be truth values of the shape of ranks, {tuple(ranks.shape)}, got "
+            f"{absent.dtype} of shape {tuple(absent.shape)}. Try absent=ranks.isnan()."
+        )
+    nobody = absent.all(-1)
+    if nobody.any():
+        raise TargetError(
+            "ranks must have an item that was there in each row, got all absent in "
+            f"{locate(nobody, absent.sum(-1))}. Leave these rows out."
+        )
     wrong = ~ranks.isfinite() & ~absent
     if wrong.any():
         raise TargetError(

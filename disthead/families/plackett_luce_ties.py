@@ -79,6 +79,7 @@ class PlackettLuceTies(Rankings):
 
     def _log_prob(self, y: Tensor) -> Tensor:
         size, scores, log_ties = self.num_items, to_double(self.logits), to_double(self.log_ties)
+        scores = scores - scores.detach().amax(-1, keepdim=True)  # only differences matter
         shape = torch.broadcast_shapes(scores.shape[:-1], y.shape[:-1])
         y, scores = y.expand(*shape, -1), scores.expand(*shape, -1)
         rank, absent = ranks(y, size), absent_items(y, size)
@@ -122,13 +123,14 @@ class PlackettLuceTies(Rankings):
             left.append(torch.logsumexp(torch.stack(worth, -1), -1))
         return torch.stack(left[::-1], -1)
 
-    def _sets(self) -> Tensor:
-        """The sets of items that may share a place, booleans (sets, K)."""
+    def _sets(self, question: str) -> Tensor:
+        """The sets of items that may share a place, booleans (sets, K), to answer a question."""
         size = self.num_items
         if sum(math.comb(size, n) for n in range(1, self.largest_tie + 1)) > _MOST_SETS:
             raise self._unanswered(
-                "sample",
-                f"more than {_MOST_SETS} sets of items may share a place. Take fewer ties.",
+                question,
+                f"more than {_MOST_SETS} sets of items may share a place. Take a smaller "
+                "largest_tie.",
             )
         sets = torch.zeros(0, size, dtype=torch.bool)
         for n in range(1, min(self.largest_tie, size) + 1):
@@ -144,31 +146,26 @@ class PlackettLuceTies(Rankings):
         return to_double(self.logits) @ share.mT + bonus
 
     @property
-    def _first(self) -> Tensor:
-        """The probability of each set to come first, shape (..., sets)."""
-        return self._log_worth(self._sets()).softmax(-1)
-
-    @property
     def top1(self) -> Tensor:
         """P(item i comes first), shape (..., K), an equal share where items tie."""
-        sets = self._sets()
+        sets = self._sets("top1")
         share = sets.to(torch.float64) / sets.sum(-1, keepdim=True)
-        return (self._first @ share).to(self.dtype)
+        return (self._log_worth(sets).softmax(-1) @ share).to(self.dtype)
 
     @property
     def pairwise(self) -> Tensor:
         """P(item i comes before item j), and half of the probability that they share a place."""
-        outcomes, p = self._all()
+        outcomes, p = self._all("pairwise")
         rank = ranks(outcomes, self.num_items)
         before = 0.5 - 0.5 * torch.sign(rank.unsqueeze(-1) - rank.unsqueeze(-2)).to(p.dtype)
         return torch.einsum("n...,nij->...ij", p, before).to(self.dtype)
 
-    def _all(self) -> tuple[Tensor, Tensor]:
-        """All rankings (n, K), and the probability of each, (n, ...)."""
+    def _all(self, question: str) -> tuple[Tensor, Tensor]:
+        """All rankings (n, K), and the probability of each, (n, ...), to answer a question."""
         outcomes = self._outcomes()
         if outcomes is None:
             raise self._unanswered(
-                "pairwise", f"there are more than {MOST_OUTCOMES} rankings; draw samples instead."
+                question, f"there are more than {MOST_OUTCOMES} rankings; draw samples instead."
             )
         shape = (len(outcomes),) + (1,) * len(self.batch_shape) + (self.num_items,)
         return outcomes, self._log_prob(outcomes.reshape(shape)).exp()
@@ -178,8 +175,8 @@ class PlackettLuceTies(Rankings):
         """The most probable ranking: of all of them for few items, else choice by choice."""
         outcomes = self._outcomes()
         if outcomes is not None:
-            return outcomes[self._all()[1].argmax(0)]
-        return self._chosen(lambda log_p: log_p.argmax(-1))
+            return outcomes[self._all("mode")[1].argmax(0)]
+        return self._chosen("mode", lambda log_p: log_p.argmax(-1))
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:
@@ -191,11 +188,13 @@ class PlackettLuceTies(Rankings):
             return (log_p - race.log()).argmax(-1)
 
         order = torch.rand(*shape, self.num_items, generator=generator, device=self.device)
-        return self._chosen(choice, shape, order)
+        return self._chosen("sample", choice, shape, order)
 
-    def _chosen(self, choice, shape: Size | None = None, order: Tensor | None = None) -> Tensor:
+    def _chosen(
+        self, question: str, choice, shape: Size | None = None, order: Tensor | None = None
+    ) -> Tensor:
         """The ranking of one choice after the other, by log-probabilities of sets (..., sets)."""
-        size, sets = self.num_items, self._sets()
+        size, sets = self.num_items, self._sets(question)
         shape = self.batch_shape if shape is None else shape
         log_p = self._log_worth(sets).expand(*shape, -1)
         rank = torch.full((*shape, size), size, device=self.device)
@@ -238,14 +237,14 @@ class PlackettLuceTies(Rankings):
         Raises:
             NotImplementedError: for so many items that there are too many rankings.
         """
-        _, p = self._all()
+        _, p = self._all("entropy")
         return -(p * torch.where(p > 0, p, 1.0).log()).sum(0).to(self.dtype)
 
 
 @register_kl(PlackettLuceTies, PlackettLuceTies)
 def _kl_plackett_luce_ties(p: PlackettLuceTies, q: PlackettLuceTies) -> Tensor:
     """The divergence, by a sum over all rankings."""
-    outcomes, probability = p._all()
+    outcomes, probability = p._all("divergence")
     shape = (len(outcomes),) + (1,) * len(q.batch_shape) + (p.num_items,)
     log_q = q._log_prob(outcomes.reshape(shape))
     if p.largest_tie > q.largest_tie:

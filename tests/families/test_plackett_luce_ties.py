@@ -198,3 +198,29 @@ def test_ranks_of_tables_with_absent_items():
     assert y.tolist() == [[0, 3 + 4, 1, -4]]
     with pytest.raises(TargetError, match=r"absent=ranks\.isnan"):
         rankings_of_ranks(table)
+    for absent in ([[False, True]], [[0, 0, 1, 0]]):
+        with pytest.raises(ValueError, match=r"shape of ranks, \(1, 4\).*isnan"):
+            rankings_of_ranks(table, absent=absent)
+    with pytest.raises(TargetError, match=r"all absent in 1 of 2 values: .*row 1.*Leave"):
+        rankings_of_ranks(torch.zeros(2, 2), absent=[[False, True], [True, True]])
+
+
+@pytest.mark.parametrize("offset", [-1e6, 3e4, 1e6])
+def test_only_differences_of_scores_matter_however_large_they_are(offset):
+    dist = make()
+    moved = PlackettLuceTies(dist.logits + offset, dist.ties)
+    y = dist.sample((20,), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(moved.log_prob(y), dist.log_prob(y))
+
+
+def test_what_too_many_items_leave_unanswered_is_refused_by_its_name():
+    dist = PlackettLuceTies(torch.zeros(40), torch.ones(4))
+    for question, ask in {
+        "sample": dist.sample,
+        "top1": lambda: dist.top1,
+        "mode": lambda: dist.mode,
+        "pairwise": lambda: dist.pairwise,
+        "entropy": dist.entropy,
+    }.items():
+        with pytest.raises(NotImplementedError, match=f"has no {question}: "):
+            ask()

@@ -257,3 +257,18 @@ def test_wrong_arguments_say_what_to_do():
 def test_what_is_not_feasible_says_so(name):
     with pytest.raises(NotImplementedError, match=f"CTC has no {name}: "):
         getattr(example(), name)()
+
+
+def test_the_padding_of_unsigned_numbers_is_none():
+    """For torch the 255 of uint8 is -1, and ctc_loss reads it as a label beyond its memory."""
+    y = torch.tensor([[1, 2], [2, -1], [1, -1]]).to(torch.uint8)
+    for objective, dist in (
+        (dh.objectives.ctc, example()),
+        (
+            dh.objectives.crf,
+            LinearChain(torch.zeros(3, 2, 3), torch.zeros(3, 3), lengths=[2, 1, 1]),
+        ),
+    ):
+        with pytest.raises(TargetError, match=r"255 at row 1.*pad signed ones, such as y\.long"):
+            objective(dist, y)
+        assert dist.log_prob(y)[1:].tolist() == [-math.inf, -math.inf]
