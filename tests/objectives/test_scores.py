@@ -30,7 +30,7 @@ def normal(loc=0.0, scale=1.0):
 
 UNIVARIATE = [
     *(case for case in EVERYTHING if "crps" in case.claims and not (case.units or case.outputs)),
-    Case("tweedie", "tweedie", [0.3, -0.4, 0.2], kind="mixed"),  # has tests of its own
+    Case("tweedie", "tweedie", [0.3, -0.4], kind="mixed"),  # has tests of its own
 ]
 
 
@@ -233,8 +233,8 @@ def test_every_distribution_has_a_score_for_each_row_or_none(name):
     for case in EVERYTHING:
         dist = case.dist(batch=(2,))
         y = dist.sample(generator=torch.Generator().manual_seed(0))
-        if name.endswith("deviance"):  # which positive targets have
-            y = y.abs() + 1
+        if name.endswith("deviance") and y.min() <= 0:  # which have positive targets
+            continue
         with contextlib.suppress(NotImplementedError):
             values = objective(dist, y)
             assert values.shape == (2,), case
