@@ -16,7 +16,13 @@ from disthead.distributions.discrete import Discrete
 from disthead.distributions.highest_density import shortest_interval
 from disthead.distributions.interval import Arc, Interval
 from disthead.distributions.shortest_runs import SeveralPeaks
-from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
+from disthead.distributions.supports import (
+    bounds_of,
+    in_single,
+    largest,
+    set_bounds,
+    smallest,
+)
 from disthead.distributions.tails import Indices, are_light
 from disthead.distributions.univariate import Univariate, check_level, in_double
 from disthead.distributions.wrapped import Wrapped
@@ -73,11 +79,7 @@ def is_value(y: Tensor, value: float) -> Tensor:
     >>> is_value(torch.tensor(0.2).double(), 0.2)
     tensor(True)
     """
-    return (y == value) | (y == _in_single(value))
-
-
-def _in_single(value: float) -> float:
-    return torch.tensor(value, dtype=torch.float32).item()
+    return (y == value) | (y == in_single(value))
 
 
 def _at_values(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
@@ -86,8 +88,8 @@ def _at_values(method: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor
     @functools.wraps(method)
     def at_values(self: Any, y: Tensor) -> Tensor:
         for value in self.values:
-            if _in_single(value) != value:
-                y = torch.where(y == _in_single(value), value, y)
+            if in_single(value) != value:
+                y = torch.where(y == in_single(value), value, y)
         return method(self, y)
 
     return at_values

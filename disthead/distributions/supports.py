@@ -12,6 +12,7 @@ __all__ = [
     "End",
     "bounds_of",
     "has_rows",
+    "in_single",
     "in_words",
     "largest",
     "set_bounds",
@@ -19,6 +20,18 @@ __all__ = [
 ]
 
 End = Tensor | float
+
+
+def in_single(value: float) -> float:
+    """The number that single precision makes of a number, in operations that compilers know.
+
+    >>> in_single(0.7) == torch.tensor(0.7).item()
+    True
+    """
+    if value == 0 or not math.isfinite(value):
+        return value
+    mantissa, exponent = math.frexp(value)
+    return math.ldexp(round(mantissa * 2**24), exponent - 24)
 
 
 def bounds_of(support: constraints.Constraint) -> tuple[End, End]:

@@ -12,7 +12,13 @@ from disthead.distributions.base import Distribution
 from disthead.distributions.between import log_between, some_value_of
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import OUTSIDE, Discrete
-from disthead.distributions.supports import bounds_of, largest, set_bounds, smallest
+from disthead.distributions.supports import (
+    bounds_of,
+    in_single,
+    largest,
+    set_bounds,
+    smallest,
+)
 from disthead.distributions.tails import (
     Indices,
     index_within,
@@ -65,6 +71,15 @@ def _bound(value: "Tensor | float | None", default: float) -> "Tensor | float":
     return value if isinstance(value, Tensor) else float(value)
 
 
+def _is_between(y: Tensor, lower: "Tensor | float", upper: "Tensor | float") -> Tensor:
+    """Whether numbers lie between two bounds, or are what single precision made of one."""
+    if not isinstance(lower, Tensor):
+        lower = min(lower, in_single(lower))
+    if not isinstance(upper, Tensor):
+        upper = max(upper, in_single(upper))
+    return (y >= lower) & (y <= upper)
+
+
 class Between(constraints.Constraint):
     """The values of a support between two bounds, both included.
 
@@ -83,7 +98,7 @@ class Between(constraints.Constraint):
         set_bounds(self, largest(lower, least), smallest(upper, most))
 
     def check(self, value: Tensor) -> Tensor:
-        return self.support.check(value) & (value >= self.lower) & (value <= self.upper)
+        return self.support.check(value) & _is_between(value, self.lower, self.upper)
 
 
 class Truncated(Wrapped):
@@ -152,7 +167,7 @@ class TruncatedContinuous(Truncated, Continuous):
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:
         """The logarithm of the density: that of the base less log P(lower <= Y <= upper)."""
-        inside = (y >= self.lower) & (y <= self.upper)
+        inside = _is_between(y, self.lower, self.upper)
         density = self.base.log_prob(torch.where(inside, y, self._clamped(y)))
         return torch.where(inside, density - self._log_total(), -torch.inf)
 

@@ -1,4 +1,4 @@
-"""An inflated value that single precision rounds is the value, in either precision."""
+"""Inflated values and bounds that single precision rounds are the same in either precision."""
 
 import pytest
 import torch
@@ -36,3 +36,24 @@ def test_rows_of_the_value_are_found_in_single_precision():
     assert nll.item() == pytest.approx(
         dh.nll(twice(torch.zeros(6, 1).double()), y).item(), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("of_y", DTYPES)
+@pytest.mark.parametrize("of_parameters", DTYPES)
+def test_targets_at_a_bound_are_inside(of_y, of_parameters):
+    family = dh.get_family("truncated", base="normal", lower=0.7, upper=1.1)
+    dist = family.distribution(loc=torch.zeros((), dtype=of_parameters), scale=2.0)
+    y = torch.tensor([0.7, 0.9, 1.1], dtype=of_y)
+    for same in (y, y.double()):
+        family.check_target(same)
+        expected = torch.distributions.Normal(0.0, 2.0)
+        total = expected.cdf(torch.tensor(1.1)) - expected.cdf(torch.tensor(0.7))
+        torch.testing.assert_close(
+            dist.log_prob(same).float(),
+            expected.log_prob(y.float()) - total.log(),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+    outside = torch.tensor([0.69, 1.11], dtype=of_y)
+    assert dist.log_prob(outside).eq(-torch.inf).all()
+    assert not family.support.check(outside).any()
