@@ -39,8 +39,11 @@ PROSE = (
 )
 
 
-def test_every_objective_and_every_divergence_is_described_and_nothing_else():
-    assert set(losses()) == {*objectives.names(), *divergences.NAMES}
+def test_every_objective_and_every_divergence_is_described():
+    callable_ones = {*objectives.names(), *divergences.NAMES}
+    assert callable_ones <= set(losses())
+    for name in set(losses()) - callable_ones:  # such as a parametrisation of a family
+        assert "no objective" in losses()[name].assumption, name
 
 
 def test_no_name_leads_to_two_losses():
