@@ -31,8 +31,6 @@ LOSSES = [
             "weight decay",
             "ridge",
             "lasso",
-            "L2",
-            "L1",
         ),
         assumption="The noise has the family's distribution, and the weights of the network are "
         "draws of the prior: normal, laplace or horseshoe, with mean 0.",
