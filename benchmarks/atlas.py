@@ -99,6 +99,7 @@ def _same_losses() -> list[str]:
         "from torch.nn import functional",
         "",
         "import disthead as dh",
+        "from disthead.losses import loss",
     ]
     for group in GROUPS:
         lines += ["", *group.setup.splitlines()]

@@ -199,7 +199,13 @@ def test_every_loss_with_an_axis_has_its_picture():
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.title)
 def test_one_loss_under_several_names_is_one_number(group):
-    names = {"torch": torch, "functional": functional, "math": math, "dh": dh}
+    names = {
+        "torch": torch,
+        "functional": functional,
+        "math": math,
+        "dh": dh,
+        "loss": dh.losses.loss,
+    }
     for other in GROUPS:  # a group may use what those before it define
         exec(other.setup, names)
         if other is group:
