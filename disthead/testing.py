@@ -60,6 +60,10 @@ def check_family(
     if isinstance(family, type):
         family = family(**options)
     family = get_family(family, **options)
+    try:
+        family.check_make()
+    except TypeError as error:  # without distributions there is nothing else to check
+        raise AssertionError(f"{family.name} fails its declaration: {error}") from error
     generator = torch.Generator().manual_seed(seed)
     raw = 0.8 * torch.randn(_SETTINGS, family.width(), generator=generator, dtype=torch.float64)
     checks: list[Check] = [

@@ -251,3 +251,15 @@ def test_a_count_of_ones_own_answers_by_sums_and_quantiles():
     y = dist.sample((20_000,), torch.Generator().manual_seed(0))
     assert ((y.mean(0) - mean).abs() < 5 * (second / 20_000).sqrt()).all()
     assert dist.crps(y[:5]).isfinite().all()
+
+
+def test_a_family_that_takes_no_logarithms_is_told_so():
+    class WithoutLogarithms(LogisticFamily):  # without a name, so that no other test meets it
+        def make(self, loc, scale):
+            return Logistic(loc, scale)
+
+    words = r"WithoutLogarithms\.make must take log_scale.*make\(self, loc, scale, \*\*logarithms\)"
+    with pytest.raises(AssertionError, match=words):
+        check_family(WithoutLogarithms, compile=False)
+    with pytest.raises(TypeError, match=words):
+        dh.DistributionHead(WithoutLogarithms(), 2)(torch.zeros(3, 2))

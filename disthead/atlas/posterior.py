@@ -31,6 +31,8 @@ LOSSES = [
             "weight decay",
             "ridge",
             "lasso",
+            "L2 penalty",
+            "L1 penalty",
         ),
         assumption="The noise has the family's distribution, and the weights of the network are "
         "draws of the prior: normal, laplace or horseshoe, with mean 0.",

@@ -21,8 +21,10 @@ LOSSES = [
         "network stays calibrated; a compromise between rows leans to those with large variances.",
         breaks="Scales of rows differ by orders of magnitude and beta is near 1: the noisiest rows "
         "rule. A variance that is infinite makes the objective so.",
-        remedy="A smaller beta, 0.5 being the paper's choice; student_t; or nll where the fit of "
-        "the mean is good already.",
+        remedy="A smaller beta, 0.5 being the paper's choice; student_t; nll where the fit of the "
+        "mean is good already. For normal also nll with parametrization='natural', which is no "
+        "loss but a choice of raw outputs: that of loc is loc / scale^2, and its gradient loc - y "
+        "whatever the scale (Immer and others 2023).",
         source="Seitzer, Tavakoli, Antic and Martius 2022",
     ),
     Loss(
@@ -63,24 +65,5 @@ LOSSES = [
         "says so), or a mean that fits training rows too well leaves the scale small residuals.",
         remedy="Fewer steps; beta_nll, which has no schedule.",
         source="Nix and Weigend 1994; Detlefsen, Jørgensen and Hauberg 2019",
-    ),
-    Loss(
-        name="natural",
-        kind="likelihood",
-        synonyms=("natural parametrisation", "natural parameters", "natural heteroscedastic"),
-        assumption="That of nll for a normal distribution. It is no objective but a choice of raw "
-        "outputs: the family normal with the option parametrization='natural', trained by nll.",
-        formula="-log p(y), where the raw output of loc is loc / scale^2",
-        family="normal with parametrization='natural'; links={'scale': 'exp'} as in the paper.",
-        estimated="loc and scale.",
-        gradient="By the raw output of loc it is loc - y, whatever the scale; by -1 / (2 scale^2) "
-        "it is loc^2 + scale^2 - y^2.",
-        robustness="That of the normal likelihood.",
-        calibration="That of nll: the same densities, reached by other steps.",
-        breaks="Scales are small against the spread of loc: the raw output of loc is divided by "
-        "scale^2 and becomes large.",
-        remedy="beta_nll, which changes the weights of rows and leaves the raw outputs.",
-        pytorch="functional.gaussian_nll_loss(raw * scale**2, y, scale**2, full=True)",
-        source="Immer, Palumbo, Marx and Vogt 2023",
     ),
 ]

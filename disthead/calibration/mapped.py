@@ -12,7 +12,7 @@ from torch.distributions import constraints
 from disthead.calibration.monotone_maps import MonotoneMap, probit
 from disthead.distributions.base import Distribution, Wrapper
 from disthead.distributions.continuous import Continuous
-from disthead.distributions.tails import Indices
+from disthead.distributions.tails import Indices, are_light
 from disthead.distributions.univariate import in_double
 from disthead.special import bracketed_inverse, log_ndtr
 from disthead.special.plain import ndtr, ndtri
@@ -53,7 +53,19 @@ class Recalibrated(Wrapper):
         return self.base.support_limits()
 
     def _tail_indices(self) -> Indices:
-        return self.base._tail_indices()
+        """Those of the base, times the squared slope of the maps far out.
+
+        A tail Phi(-z) of the base becomes Phi(-h(z)), whose logarithm falls as h(z)^2 / 2.
+        """
+        indices = self.base._tail_indices()
+        if are_light(indices):
+            return indices
+        far = self._log_slope(self.base._constant(FARTHEST_PROBIT))
+        near = self._log_slope(self.base._constant(-FARTHEST_PROBIT))
+        lower, upper = (
+            index * (2 * slope).exp() for index, slope in zip(indices, (near, far), strict=True)
+        )
+        return lower, upper
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base!r})"

@@ -409,9 +409,14 @@ def _log1p_ratio(r: Tensor) -> Tensor:
 
 
 def place_of_mean(dist: Distribution) -> Tensor:
-    """The probit of the mean of a continuous distribution, Phi^-1(F(mean)), of its batch_shape."""
+    """The probit of the mean of a continuous distribution, Phi^-1(F(mean)), of its batch_shape.
+
+    It is that of the median, 0, where the mean is infinite or does not exist.
+    """
     mean = dist.mean
-    return probit(dist.log_cdf(mean), dist.log_survival(mean))
+    exists = mean.isfinite()
+    mean = torch.where(exists, mean, dist.median.to(mean.dtype))
+    return torch.where(exists, probit(dist.log_cdf(mean), dist.log_survival(mean)), 0.0)
 
 
 def probit(log_below: Tensor, log_above: Tensor) -> Tensor:

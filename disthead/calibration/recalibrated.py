@@ -15,6 +15,11 @@ from disthead.distributions.censored import Censored
 from disthead.distributions.continuous import Continuous
 from disthead.distributions.discrete import OUTSIDE, Discrete
 from disthead.distributions.mass_tables import crps_of
+from disthead.distributions.tails import (
+    with_infinite_crps,
+    with_infinite_mean,
+    with_infinite_variance,
+)
 from disthead.distributions.univariate import in_double
 from disthead.special import log_ndtr, log_ndtr_difference
 from disthead.special.plain import ndtr, ndtri
@@ -49,17 +54,14 @@ class RecalibratedContinuous(MappedContinuous):
     @property
     @in_double
     def mean(self) -> Tensor:
-        """The mean, by quadrature.
-
-        Infinite or NaN where the mean of the base is, since the tails keep their shape.
-        """
-        return self._as_of_base(self._mean_and_variance()[0], self.base.mean)
+        """The mean, by quadrature; infinite or NaN where a tail is too heavy."""
+        return with_infinite_mean(self._mean_and_variance()[0], self._tail_indices())
 
     @property
     @in_double
     def variance(self) -> Tensor:
-        """The variance, by quadrature; infinite or NaN where the variance of the base is."""
-        return self._as_of_base(self._mean_and_variance()[1], self.base.variance)
+        """The variance, by quadrature; infinite or NaN where a tail is too heavy."""
+        return with_infinite_variance(self._mean_and_variance()[1], self._tail_indices())
 
     def _mean_and_variance(self) -> Tensor:
         shapes = Shapes.of(self)
@@ -69,15 +71,12 @@ class RecalibratedContinuous(MappedContinuous):
             else shapes.mean_and_variance(mean_and_variance)
         )
 
-    @staticmethod
-    def _as_of_base(value: Tensor, of_base: Tensor) -> Tensor:
-        return torch.where(of_base.isfinite(), value, of_base)
-
     @in_double
     def crps(self, y: Tensor) -> Tensor:
         """Continuous ranked probability score, the integral of (cdf(t) - 1{t >= y})^2 dt."""
         shapes = Shapes.of(self) if y.shape == self.batch_shape and self._is_plain(y) else None
-        return scores(self, y) if shapes is None else shapes.scores(scores, y)
+        score = scores(self, y) if shapes is None else shapes.scores(scores, y)
+        return with_infinite_crps(score, self._tail_indices())
 
     @in_double
     def entropy(self) -> Tensor:

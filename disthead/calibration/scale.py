@@ -46,6 +46,7 @@ class ScaleCalibration(Recalibration):
       probit scale: the cdf F becomes Phi((Phi^-1(F) - c) / scale + scale c). It agrees with the
       above for a normal distribution and keeps the support. It keeps the median with c = 0 and,
       nearly, the mean with c = Phi^-1(F(mean)), whichever of the two the rows find more probable.
+      Where the mean is infinite, the median is kept.
     - For directions, each component gets another concentration: that of von_mises is divided by
       scale^2, that of wrapped_cauchy is raised to the power of scale.
 
@@ -98,7 +99,11 @@ class ScaleCalibration(Recalibration):
                 return -mean_over_rows(log_prob(log_scale.exp(), keeps_mean), weight)
 
             (log_scale,) = minimise(lambda log_scale: losses(log_scale).sum(), start)
-            return log_scale.exp(), losses(log_scale).detach()
+            unchanged = torch.zeros_like(log_scale)
+            found, before = losses(log_scale).detach(), losses(unchanged).detach()
+            # a density with jumps has local maxima of the likelihood
+            better = ~(found > before)
+            return torch.where(better, log_scale, 0.0).exp(), torch.where(better, found, before)
 
         self.scale, loss = fit(1.0)
         self.keeps_mean = torch.ones_like(self.scale)
@@ -164,10 +169,11 @@ def _centre(dist: Distribution) -> Tensor:
     if isinstance(exact, Discrete):
         # Half an integer to the left, as everywhere where a smooth curve runs through a cdf of
         # integers; fading out below a mean of one, where the mean lies in the upper tail.
-        least = torch.maximum(exact.mean - 0.5, exact.support_limits()[0])
-        return probit(exact._log_cdf(least), exact._log_survival(least)) * exact.mean.abs().clamp(
-            max=1
-        )
+        mean, exists = exact.mean, exact.mean.isfinite()
+        least = torch.maximum(mean - 0.5, exact.support_limits()[0])
+        least = torch.where(exists, least, exact.median)
+        place = probit(exact._log_cdf(least), exact._log_survival(least)) * mean.abs().clamp(max=1)
+        return torch.where(exists, place, 0.0)
     if isinstance(exact, Continuous) and exact.kind != "direction":
         return place_of_mean(exact)
     return torch.zeros(dist.batch_shape, dtype=torch.float64, device=dist.device)

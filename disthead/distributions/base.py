@@ -319,7 +319,7 @@ def _with_positive_scale(affine: Callable) -> Callable:
                 torch.as_tensor(part, dtype=self.dtype, device=self.device) for part in (loc, scale)
             )
         if are_concrete(scale):
-            negative = scale <= 0
+            negative = scale < 0  # 0 may be a positive number that underflowed
             if bool(negative.any()):
                 raise ValueError(
                     f"scale of affine must be positive, got {locate(negative, scale)}. For the "
@@ -605,7 +605,7 @@ class Distribution(TorchDistribution):
             scale: positive, of the same shape.
 
         Raises:
-            ValueError: for a scale that is not positive, naming rows.
+            ValueError: for a negative scale, naming rows.
         """
         return self._in_units(self, loc, scale)
 

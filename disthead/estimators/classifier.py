@@ -213,7 +213,15 @@ class DistributionClassifier(DistributionEstimator):
         return torch.from_numpy(places[positions])
 
     def _check_targets(self, targets: Tensor) -> None:
-        family = get_family(self._family, **self._options())
+        options = self._options()
+        count = options.get("num_classes", len(self.classes_))
+        if count != len(self.classes_):
+            raise ValueError(
+                f"num_classes of family_options is {count}, and y has {len(self.classes_)} "
+                f"classes, {self.classes_.tolist()[:10]}. Leave it out: nothing says how probable "
+                "a class is of which there are no rows."
+            )
+        family = get_family(self._family, **options)
         if family.kind == "binary" and len(self.classes_) > 2:
             raise TargetError(
                 f"bernoulli is for two classes, got {len(self.classes_)}: use family='categorical'."

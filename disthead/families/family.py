@@ -285,6 +285,8 @@ class Family(ABC):
         return {}
 
     def _formula(self, links: Mapping[str, Link]) -> Formula:
+        if not torch.compiler.is_compiling():
+            self.check_make()
         return Formula(
             name=self.name,
             links=dict(links),
@@ -300,6 +302,29 @@ class Family(ABC):
             linked_class=self.linked_class,
             has_row_constants=len(links) > len(self.parameters),
         )
+
+    def check_make(self) -> None:
+        """Check that `make` takes what `constrain` gives it beside the parameters.
+
+        Raises:
+            TypeError: with the arguments that it lacks.
+        """
+        taken = inspect.signature(self.make).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+            return
+        given = [
+            f"{'logits' if link.codomain is constraints.unit_interval else 'log'}_{name}"
+            for name, link in self.parameters.items()
+            if name != "logits" and link.is_positive
+        ]
+        missing = [name for name in given if name not in taken]
+        if missing:
+            raise TypeError(
+                f"{type(self).__name__}.make must take {', '.join(missing)}, which the links give "
+                "beside the parameters, since they are exact where a parameter is next to 0, got "
+                f"make({', '.join(taken)}). Write make(self, {', '.join(self.parameters)}, "
+                "**logarithms)."
+            )
 
     @property
     def _own_log_prob_and_grad(self) -> Any:

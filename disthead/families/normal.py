@@ -133,7 +133,8 @@ class Normal(Continuous):
         """
         z = self._standardised(y)
         density = torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
-        return self.scale * (z * erf(z / 2**0.5) + 2 * density - torch.pi**-0.5)
+        # scale * z is y - loc, also where z is beyond all numbers of single precision
+        return (y - self.loc) * erf(z / 2**0.5) + self.scale * (2 * density - torch.pi**-0.5)
 
     @closed_under_affine
     def affine(self, loc: Tensor, scale: Tensor) -> "Normal":

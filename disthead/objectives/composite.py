@@ -15,7 +15,7 @@ from disthead.distributions.independent import each_output
 from disthead.errors import locate, pick
 from disthead.losses import loss
 from disthead.objectives.likelihood import nll
-from disthead.special.eager import are_concrete
+from disthead.special.eager import are_concrete, is_tracing
 from disthead.weights import as_weight
 
 __all__ = ["sum_of"]
@@ -128,7 +128,11 @@ class sum_of(nn.Module):
         for position, (name, function) in enumerate(self.functions.items()):
             dist = dists[name]
             y, share = observed(targets[name], weight.get(name), dist.batch_shape, name)
-            values = loss(function, dist, y, weight=share, reduction="none")
+            if share is not None and not is_tracing() and not bool((share > 0).any()):
+                # a gradient of zero for each weight, for which other processes may wait
+                values = 0.0 * function(dist, dist.sample())
+            else:
+                values = loss(function, dist, y, weight=share, reduction="none")
             if self.weights == "learned":
                 self._check_sign(name, dist, values.detach())
                 s = self.log_variance[position]

@@ -1,5 +1,6 @@
 """`TabularDataModule`: batches of a table for training, validation, test and prediction."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -167,6 +168,25 @@ class TabularDataModule(lightning.LightningDataModule):
         self._summaries: dict[str, Summary] = {}
         self._split: dict[str, Tensor] = {}
         self._warned: set[str] = set()  # sources whose unseen values were named in a warning
+
+    def __repr__(self) -> str:
+        """The options that are not the defaults; no table is read."""
+        defaults = inspect.signature(TabularDataModule).parameters
+        given = {
+            name: self._sources.get("main" if name == "path" else name.removesuffix("_path"), value)
+            if name.endswith("path")
+            else value
+            for name, value in self.hparams.items()
+        }
+        texts = (
+            f"{name}={value!r}" if _plain(value) is not None else f"{name}=<{type(value).__name__}>"
+            for name, value in given.items()
+            if value is not None
+            and (name not in defaults or _differs(value, defaults[name].default))
+        )
+        return f"{type(self).__name__}({', '.join(texts)})"
+
+    __str__ = __repr__  # Lightning's would make all loaders
 
     @classmethod
     def from_arrays(cls, features: Any, y: Any, **options: Any) -> Self:
@@ -564,6 +584,11 @@ def _plain(value: Any) -> Any:
         and not _has_arrays(value)
         else None
     )
+
+
+def _differs(value: Any, default: Any) -> bool:
+    """Whether the value of an option is not its default; data are not."""
+    return _plain(value) is None or value != default
 
 
 def _has_arrays(value: Any) -> bool:

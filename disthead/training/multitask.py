@@ -13,7 +13,7 @@ from disthead.distributions.base import Distribution
 from disthead.errors import first_line, locate
 from disthead.networks.backbone import TIMING, build, fused, qualified
 from disthead.networks.multitask_model import MultitaskModel, head_options, is_table, naming
-from disthead.objectives import check_objective, get_objective, name_of
+from disthead.objectives import check_objective, get_objective, name_of, warn_of_untrained
 from disthead.objectives.composite import check_names, sum_of
 from disthead.objectives.likelihood import nll
 from disthead.special.eager import are_concrete
@@ -166,8 +166,13 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
         return features, summaries
 
     def start_from(self, features: Moments | None, summaries: Sequence[Summary]) -> None:
-        """Start as `MultitaskModel` does, once."""
+        """Start as `MultitaskModel` does; what objectives do not train is the same for all rows."""
         super().start_from(features, summaries)
+        for name, model in self.named_heads():
+            function, head = self.objective.functions[name], model.head
+            if function is not nll:
+                assert head is not None
+                head.hold(warn_of_untrained(function, head.family, model.options["fixed"] or {}))
         self.has_started.fill_(True)
 
     # Steps.

@@ -88,7 +88,8 @@ def test_many_rows_have_the_answers_of_each(name, maps):
     close = {"rtol": 5e-6, "atol": 0.0, "equal_nan": True}
     spread = scores(dist, dist.median)
     assert ((dist.mean - mean).abs() <= 5e-6 * (spread + mean.abs())).all()
-    has_variance = dist.base.variance.isfinite()
+    has_variance = dist.variance.isfinite()  # the maps make some tails too heavy
+    assert has_variance.any()
     torch.testing.assert_close(dist.variance[has_variance], variance[has_variance], **close)
     y = targets(dist)
     torch.testing.assert_close(dist.crps(y), scores(dist, y), **close)

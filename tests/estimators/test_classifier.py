@@ -156,3 +156,10 @@ class TestBadTargets:
         X, _ = table(2)
         with pytest.raises(TargetError, match=r"got \['boiling'\]"):
             model.score(X, ["hot", "boiling"])
+
+    @pytest.mark.parametrize("count", [2, 5])
+    def test_another_number_of_classes_than_y_has(self, count):
+        y = np.resize(["a", "b", "c"], 60)
+        model = DistributionClassifier(family_options={"num_classes": count})
+        with pytest.raises(ValueError, match=rf"num_classes .* is {count}, and y has 3 classes"):
+            model.fit(np.zeros((60, 1)), y)

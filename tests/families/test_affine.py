@@ -1,4 +1,4 @@
-"""Distributions in other units: the scale of `affine` is positive, and errors say where not."""
+"""Distributions in other units: a negative scale is an error that says where."""
 
 import pytest
 import torch
@@ -7,13 +7,12 @@ import disthead as dh
 from tests.cases import EVERYTHING, rows
 
 
-@pytest.mark.parametrize("scale", [-1.0, 0.0])
 @pytest.mark.parametrize("case", rows(EVERYTHING))
-def test_a_scale_that_is_not_positive_is_refused(case, scale):
+def test_a_negative_scale_is_refused(case):
     dist = case.dist()
     whole = torch.ones(dist.batch_shape + dist.event_shape, dtype=dist.dtype)
     with pytest.raises((ValueError, NotImplementedError), match=r"scale of affine|has no affine"):
-        dist.affine(0 * whole, scale * whole)
+        dist.affine(0 * whole, -whole)
 
 
 def test_the_error_names_rows():

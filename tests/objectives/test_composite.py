@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import disthead as dh
+from disthead import losses
 from disthead.losses import loss
 from disthead.objectives import get_objective, specification, sum_of
 
@@ -64,6 +65,20 @@ def test_without_numbers_in_sight_the_sum_is_the_same(dists):
     torch.testing.assert_close(
         torch.func.vmap(of_loc)(loc.expand(2, 4))[0], objective(dists, Y).sum()
     )
+
+
+@pytest.mark.parametrize("label", ["nll", "multiclass_hinge"])
+def test_a_head_without_any_target_has_a_gradient_of_zero(dists, label, monkeypatch):
+    """Also where numbers are on a device that should not wait for the host."""
+    objective = sum_of({"price": "crps", "class": label})
+    for are_concrete in (losses.are_concrete, lambda *values: False):
+        monkeypatch.setattr(losses, "are_concrete", are_concrete)
+        values = objective(dists, {**Y, "class": torch.full((4,), NAN)})
+        torch.testing.assert_close(values, by_hand(dists, 1.0, 0.0))
+        gradients = torch.autograd.grad(values.sum(), [dists["price"].loc, dists["class"].logits])
+        assert gradients[0][[0, 2, 3]].ne(0).all()
+        assert gradients[0][1] == 0
+        assert gradients[1].eq(0).all()
 
 
 @pytest.mark.parametrize("s", [-1.0, 0.0, 0.7])

@@ -7,6 +7,7 @@ import torch
 from torchmetrics.functional.text import edit_distance as of_texts
 
 import disthead as dh
+from disthead.distributions.ctc import CTC
 from disthead.errors import TargetError
 from disthead.objectives import check_objective, edit_distance_risk
 from disthead.objectives.edit_distance import edit_distance
@@ -78,6 +79,24 @@ def test_the_gradient_is_that_of_the_score_function(generator):
     torch.testing.assert_close(
         torch.autograd.grad(values.sum(), logits)[0], torch.autograd.grad(score.sum(), logits)[0]
     )
+
+
+def test_sequences_of_different_length_are_sampled_and_scored(generator):
+    """Of CTC, over all label sequences that fit, within four standard errors."""
+    logits = torch.randn(3, 3, generator=generator, dtype=torch.float64).requires_grad_()
+    y = torch.tensor([1, 2, -1])
+    every = [part for n in range(4) for part in itertools.product((1, 2), repeat=n)]
+    every = torch.tensor([[*part, *[-1] * (3 - len(part))] for part in every])
+    probability = CTC(logits).log_prob(every).exp()
+    risk = (probability * edit_distance(every, y.expand(len(every), -1))).sum()
+    expected = torch.autograd.grad(risk, logits)[0]
+    copies = logits.detach().expand(5_000, 3, 3).clone().requires_grad_()
+    torch.manual_seed(0)
+    values = edit_distance_risk(samples=4)(CTC(copies), y.expand(5_000, 3))
+    gradients = torch.autograd.grad(values.sum(), copies)[0]
+    for rows, truth in ((values.detach(), risk.detach()), (gradients, expected)):
+        error = rows.std(0) / len(rows) ** 0.5
+        assert ((rows.mean(0) - truth).abs() < 4 * error).all()
 
 
 def test_training_by_it_lowers_the_expected_distance(generator):

@@ -296,3 +296,13 @@ def test_the_user_says_that_texts_that_hardly_recur_are_categories(frame, tmp_pa
     assert columns(frame, target="name").classes["name"] == names
     with pytest.raises(ValueError, match=r"'name' has 150 .* name the rows, .*`categorical`"):
         columns(frame, target="y")
+
+
+def test_a_data_module_is_printed_by_its_options():
+    table = pd.DataFrame({"x": np.arange(9.0), "y": np.arange(9.0)})
+    data = TabularDataModule(table, target="y", val_size=3, known={"exposure": "x"})
+    assert str(data) == repr(data)
+    assert repr(data) == (
+        "TabularDataModule(path=<DataFrame>, target='y', known={'exposure': 'x'}, val_size=3)"
+    )
+    assert str(TabularDataModule("missing.csv")) == "TabularDataModule(path='missing.csv')"

@@ -134,6 +134,13 @@ def test_the_loss_of_a_batch_is_the_weighted_mean_of_the_sums(table):
     torch.testing.assert_close(got, (weight * rows).sum() / weight.sum())
 
 
+def test_what_the_objective_of_a_head_does_not_train_is_the_same_for_all_rows(table, trainer):
+    with pytest.warns(UserWarning, match="objective 'mse' does not train scale of normal"):
+        module, _ = fit(trainer, loader(*table), objective={"price": "mse", "class": "nll"})
+    scale = module(table[0])["price"].scale
+    torch.testing.assert_close(scale, scale[:1].expand(300))
+
+
 class Later:
     """The objective of a training of four steps, whose first step has another one."""
 
