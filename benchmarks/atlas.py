@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.same_loss import GROUPS
 from disthead.atlas import Loss, losses
+from disthead.explanation import texts_of_loss
 from disthead.objectives import get_objective
 from disthead.plots import loss_curve
 
@@ -49,7 +50,7 @@ _TITLES = {
     "divergence": "Divergences",
     "not a likelihood": "Not likelihoods",
 }
-_CODE = ("formula", "PyTorch")
+_CODE = ("formula", "options", "PyTorch")
 
 
 def text() -> str:
@@ -77,12 +78,12 @@ def _row(loss: Loss) -> tuple[str, ...]:
 
 def _section(loss: Loss) -> list[str]:
     lines = [f"### {loss.name}", ""]
-    for label, said in loss.texts().items():
-        lines.append(f"- **{label}**: {_code(said) if label in _CODE else _escaped(said)}")
+    for label, said in texts_of_loss(loss).items():
+        first, *rest = said.splitlines()
+        lines.append(f"- **{label}**: {_code(first) if label in _CODE else _escaped(first)}")
+        lines += [f"  - {_escaped(line)}" for line in rest]
     if loss.axis:
-        options = ", ".join(f"{name} {value}" for name, value in loss.drawn_with.items())
-        name = f"{loss.name} ({options})" if options else loss.name
-        lines += ["", f"![{name} and its gradient](images/losses/{loss.name}.svg)"]
+        lines += ["", f"![{_drawn(loss)} and its gradient](images/losses/{loss.name}.svg)"]
     return lines
 
 
@@ -98,6 +99,7 @@ def _same_losses() -> list[str]:
         "from torch.nn import functional",
         "",
         "import disthead as dh",
+        "from disthead.losses import loss",
     ]
     for group in GROUPS:
         lines += ["", *group.setup.splitlines()]
@@ -126,6 +128,11 @@ def _escaped(said: str) -> str:
     return "`".join(parts)
 
 
+def _drawn(loss: Loss) -> str:
+    """What the picture of a loss shows: its name, with the options that are not its defaults."""
+    return " ".join([loss.name, *(f"{name} {value}" for name, value in loss.drawn_with.items())])
+
+
 def picture(loss: Loss, path: Path) -> None:
     """The loss and its gradient side by side; as an SVG it is the same on every run."""
     import matplotlib
@@ -145,6 +152,7 @@ def picture(loss: Loss, path: Path) -> None:
         loss_curve(left, objective, loss.axis)
         loss_curve(right, objective, loss.axis, gradient=True)
         fixed = {"metadata": {"Date": None}} if path.suffix == ".svg" else {}
+        left.lines[0].set_label(_drawn(loss))
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.savefig(path, format=path.suffix[1:], dpi=144, **fixed)
         plt.close(figure)

@@ -22,7 +22,8 @@ class Group:
     Args:
         title: of the table.
         remark: a sentence.
-        setup: Python that defines the names in the calls, besides torch, functional, math and dh.
+        setup: Python that defines the names in the calls, besides torch, functional, math, dh and
+            disthead.losses.loss.
         rows: the ways.
     """
 
@@ -52,6 +53,11 @@ dist = classes.from_raw(logits)
             "logits, one-hot",
             "dh.nll(dist, one_hot)",
             "functional.cross_entropy(logits, one_hot)",
+        ),
+        Row(
+            "the objective of that name",
+            "loss(dh.objectives.cross_entropy(), dist, index)",
+            "torch.nn.CrossEntropyLoss()(logits, index)",
         ),
         Row(
             "log-probabilities, class indices",
@@ -115,6 +121,11 @@ two = torch.stack([torch.zeros(3), logit], -1)
             "functional.binary_cross_entropy_with_logits(logit, happens)",
         ),
         Row(
+            "the objective of that name",
+            "loss(dh.objectives.bce, outcome.distribution(logits=logit), happens)",
+            "torch.nn.BCEWithLogitsLoss()(logit, happens)",
+        ),
+        Row(
             "probabilities",
             "dh.nll(outcome.distribution(probs=logit.sigmoid()), happens)",
             "functional.binary_cross_entropy(logit.sigmoid(), happens)",
@@ -143,17 +154,17 @@ constant = math.log(2 * math.pi) / 2
     (
         Row(
             "squared error",
-            "dh.nll(normal, y)",
+            "loss(dh.objectives.mse, normal, y) / 2 + constant",
             "functional.mse_loss(prediction, y) / 2 + constant",
         ),
         Row(
             "likelihood",
-            "-normal.log_prob(y).mean()",
+            "dh.nll(normal, y)",
             "functional.gaussian_nll_loss(prediction, y, torch.ones(3), full=True)",
         ),
         Row(
             "log_prob of a distribution",
-            'dh.losses.nll(dh.get_family("normal").distribution(loc=prediction, scale=1.0), y)',
+            "-normal.log_prob(y).mean()",
             "-torch.distributions.Normal(prediction, 1.0).log_prob(y).mean()",
         ),
     ),

@@ -6,9 +6,10 @@ import re
 import textwrap
 from collections.abc import Mapping
 from itertools import zip_longest
+from types import NoneType
 from typing import Any
 
-from disthead import atlas
+from disthead import atlas, objectives
 from disthead.errors import nearest
 from disthead.families.family import (
     Family,
@@ -56,9 +57,10 @@ def explain(name: str) -> str:
 def explain_loss(name: str) -> str:
     """What a loss assumes, in words.
 
-    The lines name its kind, its synonyms, its assumption, its formula, the family whose likelihood
-    it is, what a model trained by it estimates, its gradient, its robustness, what becomes of
-    calibration, when it breaks, what to try then, PyTorch's call and the source.
+    The lines name its kind, its synonyms, its assumption, its formula, its options with their
+    defaults, the family whose likelihood it is, what a model trained by it estimates, its gradient,
+    its robustness, what becomes of calibration, when it breaks, what to try then, PyTorch's call
+    and the source.
 
     Raises:
         ValueError: for an unknown name, with the nearest ones.
@@ -86,7 +88,7 @@ def _page_of_family(family: Family) -> str:
         "density": family.density,
         "parameters": links(family),
         "per row": ", ".join(_row_constants(family)),
-        "options": options(family),
+        "options": options(type(family)),
         "loss": family.loss,
         "breaks": family.breaks,
         "then try": family.remedy,
@@ -96,7 +98,18 @@ def _page_of_family(family: Family) -> str:
 
 
 def _page_of_loss(loss: atlas.Loss) -> str:
-    return _page(f"{loss.name} (loss)", loss.texts())
+    return _page(f"{loss.name} (loss)", texts_of_loss(loss))
+
+
+def texts_of_loss(loss: atlas.Loss) -> dict[str, str]:
+    """What the page of a loss says, by labels: the atlas's texts, and the objective's options."""
+    texts: dict[str, str] = {}
+    for label, text in loss.texts().items():
+        texts[label] = text
+        if label == "formula" and loss.name in objectives.names():
+            objective = getattr(objectives, loss.name)
+            texts["options"] = options(objective) if isinstance(objective, type) else ""
+    return {label: text for label, text in texts.items() if text}
 
 
 def _page(title: str, parts: Mapping[str, str]) -> str:
@@ -120,20 +133,20 @@ def links(family: Family) -> str:
     return ", ".join(f"{name} {link.name}" for name, link in family.parameters.items())
 
 
-def options(family: Family) -> str:
-    """The options of a family with their defaults, in YAML, and a line on the meaning of each.
+def options(cls: type) -> str:
+    """The options of a family or an objective with their defaults, in YAML, and their meanings.
 
-    The event_shape, which comes from the targets, is left out. The text is empty where a family has
-    no options.
+    Each has a line that says what it means. The event_shape, which comes from the targets, is left
+    out. The text is empty where there are no options.
     """
-    meanings, defaults, lines = _meanings(type(family)), [], []
-    for name, option in inspect.signature(type(family)).parameters.items():
+    meanings, defaults, lines = _meanings(cls), [], []
+    for name, option in inspect.signature(cls).parameters.items():
         if name == "event_shape":
             continue
         label = name
         if option.kind is option.VAR_KEYWORD:
             label = "others"
-        elif option.default is not option.empty:
+        elif isinstance(option.default, (NoneType, bool, int, float, str, list, tuple, dict)):
             defaults.append(f"{name}: {_in_yaml(option.default)}")
         lines.append(f"{label}: {meanings.get(name, '')}".rstrip(": "))
     return "\n".join([f"{{{', '.join(defaults)}}}", *lines]) if lines else ""

@@ -158,8 +158,12 @@ def test_explain_shows_losses_families_or_both(monkeypatch):
 @every_loss
 def test_pages_show_every_text(loss):
     printed = " ".join(explanation.explain_loss(loss.name).split())
-    for text in loss.texts().values():
+    for text in explanation.texts_of_loss(loss).values():
         assert " ".join(text.split()) in printed
+    objective = getattr(objectives, loss.name, None)
+    if isinstance(objective, type):
+        for option in inspect.signature(objective).parameters:
+            assert re.search(rf"\b{option}: \w", printed), option
     assert max(map(len, explanation.explain_loss(loss.name).splitlines())) <= 100
 
 
@@ -195,7 +199,13 @@ def test_every_loss_with_an_axis_has_its_picture():
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.title)
 def test_one_loss_under_several_names_is_one_number(group):
-    names = {"torch": torch, "functional": functional, "math": math, "dh": dh}
+    names = {
+        "torch": torch,
+        "functional": functional,
+        "math": math,
+        "dh": dh,
+        "loss": dh.losses.loss,
+    }
     for other in GROUPS:  # a group may use what those before it define
         exec(other.setup, names)
         if other is group:

@@ -21,6 +21,7 @@ LOSSES = [
         remedy="pinball at several levels, interval, or nll.",
         source="Koenker and Bassett 1978",
         axis="residual",
+        drawn_with={"level": 0.9},
     ),
     Loss(
         name="pinball",

@@ -35,7 +35,7 @@ from typing import Any
 
 import torch
 
-from disthead.atlas import losses
+from disthead.atlas import find
 from disthead.errors import nearest, pick, warn
 from disthead.families.family import Family
 from disthead.objectives.trial import untrained, why_not
@@ -244,8 +244,7 @@ def _suited(family: Family, event_shape: tuple[int, ...], members: int) -> list[
 
 def _hint(name: object) -> str:
     """The end of a sentence about an unknown objective: what it is called here, or the nearest."""
-    words = str(name).lower().replace("_", " ")
-    for loss in losses().values():
-        if loss.name in _objectives() and words in [word.lower() for word in loss.synonyms]:
-            return f"; it is called {loss.name!r} here."
+    loss = find(str(name))
+    if loss is not None and loss.name in _objectives():
+        return f"; it is called {loss.name!r} here."
     return nearest(name, _objectives())
