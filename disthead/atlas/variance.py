@@ -61,9 +61,11 @@ LOSSES = [
         gradient="Linear in the residual at first, then that of the last objective.",
         robustness="At last that of the objective that follows.",
         calibration="That of the objective that follows, since it is what the training ends with.",
-        breaks="The training ends within the first steps, so that no scale was learned (a warning "
-        "says so), or a mean that fits training rows too well leaves the scale small residuals.",
-        remedy="Fewer steps; beta_nll, which has no schedule.",
+        breaks="The change comes at a large learning rate: the gradients of the scale are new to "
+        "Adam, and training may diverge. Or training ends before it, so that no scale was learned, "
+        "of which a warning tells.",
+        remedy="Fewer steps, which end while the learning rate still rises; beta_nll, which has no "
+        "schedule.",
         source="Nix and Weigend 1994; Detlefsen, Jørgensen and Hauberg 2019",
     ),
 ]

@@ -132,6 +132,10 @@ class warm_up:
     at that of all targets. Training warns where it ends within these steps. Patience counts from
     their end in estimators; in Lightning let `early_stopping.patience` be longer than they take.
 
+    The first gradients of the scale are new to Adam, whose steps are then three times as long as
+    usual. Let these steps end while the learning rate still rises, as in the first fifth of the
+    default recipe: a change at the full rate may make the training diverge.
+
     Args:
         steps: the number of steps that learn the mean; the default recipe makes 2,400 or more.
         objective: the one after them, by its name, or by a mapping with its name and options.
@@ -150,7 +154,7 @@ class warm_up:
     tensor([0.9189, 2.9189])
     """
 
-    steps: int = 1000
+    steps: int = 200
     objective: str | Mapping[str, Any] = "nll"
 
     def __post_init__(self) -> None:
