@@ -463,7 +463,7 @@ def fit_tabular(
     untrained: list[str] = []
     if objective is not nll:  # every family can be trained by its likelihood
         check_objective(objective, chosen, chosen.event_shape_of(y))
-        untrained = warn_of_untrained(objective, chosen)
+        untrained = warn_of_untrained(objective, chosen, chosen.event_shape_of(y))
     chosen.check_target(y)
     check_share(weight, rows)
     check_relative_spread(chosen, y, weight)
