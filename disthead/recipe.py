@@ -528,7 +528,7 @@ def fit_tabular(
     untrained: list[str] = []
     if objective is not nll:  # every family can be trained by its likelihood
         check_objective(objective, chosen, chosen.event_shape_of(y))
-        untrained = warn_of_untrained(objective, chosen)
+        untrained = warn_of_untrained(objective, chosen, chosen.event_shape_of(y))
     chosen.check_target(y)
     chosen.check_row_constants(constants)
     chosen.check_beside(y, constants, "y")

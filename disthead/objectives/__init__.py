@@ -185,15 +185,20 @@ it scores one number, and item indices have no distance; use log_prob(y). Try 'n
 
 
 def warn_of_untrained(
-    objective: Callable, family: Family, fixed: Iterable[str] = (), members: int = 1
+    objective: Callable,
+    family: Family,
+    event_shape: tuple[int, ...] = (),
+    members: int = 1,
+    fixed: Iterable[str] = (),
 ) -> list[str]:
     """Warn of the parameters that an objective does not train, before a training by it.
 
     Args:
         objective: a function of `(dist, y)`.
         family: the family to be trained.
-        fixed: the parameters that are fixed, and need no training.
+        event_shape: the shape of one target.
         members: the number of members of an ensemble.
+        fixed: the parameters that are fixed, and need no training.
 
     Returns:
         the names of the parameters whose gradient is zero, which should be the same for all rows.
@@ -203,9 +208,10 @@ def warn_of_untrained(
     []
     """
     still, mixed = (
-        [name for name in names if name not in fixed] for names in untrained(objective, family)
+        [name for name in names if name not in fixed]
+        for names in untrained(objective, family, event_shape)
     )
-    proper = " or ".join(map(repr, _suited(family, family.event_shape, members)))
+    proper = " or ".join(map(repr, _suited(family, event_shape, members)))
     remedy = f"Train by {proper} for a whole distribution"
     if still:
         values = ", ".join(f"{name!r}: ..." for name in still)

@@ -56,28 +56,38 @@ def why_not(
     return None if values.requires_grad else "it has no gradient by the parameters"
 
 
-def untrained(objective: Callable, family: Family) -> tuple[list[str], list[str]]:
+def untrained(
+    objective: Callable, family: Family, event_shape: tuple[int, ...] = ()
+) -> tuple[list[str], list[str]]:
     """The parameters that an objective does not move, and those that it does not tell apart.
 
     Both are judged by the gradients at targets far and near, beside those of the likelihood. The
     mean squared error of a gamma distribution moves both parameters, but in one direction only:
     different pairs of them have the same mean.
 
+    Args:
+        objective: a function of `(dist, y)`.
+        family: the family to be trained.
+        event_shape: the shape of one target.
+
     Returns:
         the names of parameters whose gradient is zero, and of the others, where they have fewer
         directions of the gradient than by the likelihood.
     """
+    outputs = event_shape[: len(event_shape) - family.event_dim]
     with torch.device("cpu"), torch.enable_grad():
         generator = torch.Generator().manual_seed(0)
-        raw = torch.randn(_PLACES, 1, family.width(), generator=generator, dtype=torch.float64)
-        raw = raw.expand(-1, len(_LEVELS), -1)
+        raw = torch.randn(_PLACES, family.width(), generator=generator, dtype=torch.float64)
+        raw = raw.repeat_interleave(len(_LEVELS), 0).reshape(-1, *(1,) * len(outputs), raw.shape[1])
+        raw = raw.expand(-1, *outputs, -1)
+        levels = torch.tensor(_LEVELS, dtype=torch.float64).repeat(_PLACES)
         try:
-            y = family.from_raw(raw).icdf(torch.tensor(_LEVELS, dtype=torch.float64))
+            y = family.from_raw(raw).icdf(levels.reshape(-1, *(1,) * len(outputs)))
         except NotImplementedError:
             y = family.from_raw(raw).sample(generator=generator)
         try:
             own, full = (_gradient(one, family, raw, y) for one in (objective, nll))
-        except (NotImplementedError, TargetError):  # as `why_not` says, or not to be known
+        except Exception:  # such as of single precision alone: a warning must not end a training
             return [], []
     if not all(part.isfinite().all() for part in (*own.values(), *full.values())):
         return [], []
@@ -91,11 +101,19 @@ def untrained(objective: Callable, family: Family) -> tuple[list[str], list[str]
 
 
 def _gradient(objective: Callable, family: Family, raw: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """The gradient by the raw outputs of each parameter, (places, targets, raw outputs)."""
+    """The gradient by the first output's raw outputs, (places, targets, raw outputs) by parameter.
+
+    Args:
+        objective: a function of `(dist, y)`.
+        family: the family to be trained.
+        raw: raw outputs, (places * targets, *outputs, P).
+        y: targets.
+    """
     raw = raw.detach().clone().requires_grad_()
-    gradient = torch.autograd.grad(objective(family.from_raw(raw), y).sum(), raw)[0]
-    by_name = family.formula().split(gradient)
-    return {name: part.reshape(*raw.shape[:2], -1) for name, part in by_name.items()}
+    values = objective(family.from_raw(raw).to_event(raw.ndim - 2), y)
+    gradient = torch.autograd.grad(values.sum(), raw)[0].reshape(len(raw), -1, raw.shape[-1])
+    by_name = family.formula().split(gradient[:, 0])
+    return {name: part.reshape(_PLACES, len(_LEVELS), -1) for name, part in by_name.items()}
 
 
 def _moved(gradients: dict[str, Tensor]) -> list[str]:

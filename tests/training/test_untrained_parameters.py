@@ -56,13 +56,28 @@ def test_which_parameters_an_objective_does_not_train(name, options, objective, 
     chosen = dh.get_family(name, **options)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert warn_of_untrained(get_objective(objective), chosen, fixed) == expected
+        assert warn_of_untrained(get_objective(objective), chosen, fixed=fixed) == expected
     assert len(caught) == bool(expected)
 
 
 def test_an_interval_does_not_determine_three_parameters():
     with pytest.warns(UserWarning, match="does not determine df and loc and scale of student_t"):
         assert warn_of_untrained(objectives.interval(), dh.get_family("student_t")) == []
+
+
+def test_several_outputs_and_functions_of_ones_own():
+    def first_error(dist, y):
+        return (dist.mean - y)[:, 0].square()
+
+    normal = dh.get_family("normal")
+    with pytest.warns(UserWarning, match="'first_error' does not train scale of normal"):
+        assert warn_of_untrained(first_error, normal, (3,)) == ["scale"]
+    assert warn_of_untrained(objectives.crps, normal, (3,)) == []
+    single = torch.ones(1)  # which a trial in double precision does not suit
+    assert warn_of_untrained(lambda dist, y: (dist.mean - y) @ single, normal, (1,)) == []
+    family = dh.get_family("multivariate_normal", event_shape=(3,))
+    with pytest.warns(UserWarning, match="does not train scale_tril of multivariate_normal"):
+        assert warn_of_untrained(objectives.mse, family, (3,)) == ["scale_tril"]
 
 
 def test_a_module_keeps_what_is_not_trained_the_same_for_all_rows(trainer):
