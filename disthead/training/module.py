@@ -266,17 +266,10 @@ class DistributionModule(PredictiveModel, lightning.LightningModule):
     def start_from(self, train: Summary) -> None:
         self._has_started = True
         super().start_from(train)
-<<<<<<< HEAD
         if self.objective is not None and self.objective is not nll:
-            fixed, members = self.hparams.fixed or {}, self.hparams.ensemble
-            head = self._known_head()
-            head.hold(warn_of_untrained(self.objective, head.family, fixed, members))
-=======
-        if self._objective is not None and self._objective is not nll:
             head, members = self._known_head(), self.hparams.ensemble
             known = head.family, head.event_shape, members, self.hparams.fixed or ()
-            head.hold(warn_of_untrained(self._objective, *known))
->>>>>>> classical
+            head.hold(warn_of_untrained(self.objective, *known))
 
     def build(self, columns: dict[str, Any] | None, backbone: nn.Module | None = None) -> None:
         super().build(columns, backbone)
