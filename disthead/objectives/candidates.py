@@ -11,6 +11,7 @@ from disthead.arrays import as_number
 from disthead.distributions.base import Distribution
 from disthead.families.categorical import Categorical
 from disthead.losses import nll
+from disthead.special.eager import are_concrete
 
 __all__ = ["info_nce"]
 
@@ -64,12 +65,12 @@ class info_nce:
                 of the queries, too. The target is then uniform over all keys of the query's item
                 (Yang and others 2022). None takes all items as different.
             temperature: a tensor of one number above 0, such as a learned one, in place of the
-                option: `log_temperature.exp()`.
+                option: `log_temperature.exp()`. Its value is checked on the CPU only.
 
         Raises:
             NotImplementedError: for a distribution in place of embeddings.
-            ValueError: for shapes that do not fit, for no pairs, and for batches whose sizes differ
-                between processes.
+            ValueError: for shapes and dtypes that do not fit, for another temperature, for no
+                pairs, and for batches whose sizes differ between processes.
         """
         if isinstance(queries, Distribution):
             raise NotImplementedError(
@@ -78,7 +79,7 @@ class info_nce:
             )
         _check_shapes(queries, keys, ids, self.symmetric)
         queries, keys = functional.normalize(queries, dim=-1), functional.normalize(keys, dim=-1)
-        inverse = 1 / (self.temperature if temperature is None else temperature)
+        inverse = 1 / (self.temperature if temperature is None else _checked(temperature))
         gather = self.gather and _process_count() > 1
         first, all_keys, all_ids = 0, keys, ids
         if gather:
@@ -119,6 +120,11 @@ def _check_shapes(queries: Any, keys: Any, ids: Any, symmetric: bool) -> None:
             "queries and keys must have embeddings of one length, got "
             f"{tuple(queries.shape)} and {tuple(keys.shape)}. Project them by a linear layer each."
         )
+    if queries.dtype != keys.dtype:
+        raise ValueError(
+            f"queries and keys must have one dtype, got {queries.dtype} and {keys.dtype}. Try "
+            "keys.to(queries.dtype)."
+        )
     if len(keys) != len(queries) and (symmetric or len(keys) < len(queries)):
         raise ValueError(
             f"keys must be as many as queries, key i that of query i, got {len(keys)} for "
@@ -129,6 +135,19 @@ def _check_shapes(queries: Any, keys: Any, ids: Any, symmetric: bool) -> None:
             f"ids must be a tensor with one integer per key, shape {(len(keys),)}, got "
             f"{tuple(ids.shape) if isinstance(ids, Tensor) else type(ids).__name__}."
         )
+
+
+def _checked(temperature: Any) -> "Tensor | float":
+    expected = "a number above 0, such as log_temperature.exp()"
+    if not isinstance(temperature, Tensor):
+        return as_number(temperature, "temperature", expected, lambda value: value > 0)
+    if temperature.numel() != 1:
+        raise ValueError(
+            f"temperature must be a tensor of one number, got shape {tuple(temperature.shape)}."
+        )
+    if are_concrete(temperature) and not bool(temperature > 0):
+        raise ValueError(f"temperature must be {expected}, got {temperature.item()}.")
+    return temperature.reshape(())
 
 
 def _process_count() -> int:

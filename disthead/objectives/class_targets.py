@@ -87,6 +87,8 @@ def expected_over_labels(output: Distribution, y: Tensor, losses: Tensor) -> Ten
 
 def infinite_without_label(values: Tensor, y: Tensor, count: int) -> Tensor:
     """The values, infinite where a number is no label, as the negative log-likelihood is."""
+    if y.dtype == torch.bool:  # which has no floor, and is a label always
+        return values
     return torch.where((y >= 0) & (y < count) & (y == y.floor()), values, torch.inf)
 
 

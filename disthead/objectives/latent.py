@@ -71,6 +71,7 @@ class elbo:
             ValueError: for shapes that do not fit.
         """
         posterior, prior = _both("elbo", dist, posterior, prior)
+        _check_arguments(dist, posterior, prior)
         try:
             divergence = kl_divergence(posterior, prior)
         except NotImplementedError:
@@ -123,6 +124,7 @@ def iwae(
     torch.Size([3])
     """
     posterior, prior = _both("iwae", dist, posterior, prior)
+    _check_arguments(dist, posterior, prior)
     if latents is None:
         raise NotImplementedError(
             f"{type(dist).__name__} has no iwae without the samples of the latents: call "
@@ -153,6 +155,22 @@ def _both(
     return posterior, prior
 
 
+def _check_arguments(dist: Any, posterior: Any, prior: Any) -> None:
+    """Refuse what is no distribution, and latents that are one event in one of two only."""
+    for name, value in (("dist", dist), ("posterior", posterior), ("prior", prior)):
+        if not isinstance(value, Distribution):
+            raise ValueError(
+                f"{name} must be a distribution, such as a head returns, got "
+                f"{type(value).__name__}."
+            )
+    if posterior.event_shape != prior.event_shape:
+        raise ValueError(
+            "posterior and prior must have the same event_shape, got "
+            f"{tuple(posterior.event_shape)} and {tuple(prior.event_shape)}. A row's latents are "
+            "one event: posterior.to_event(1) and prior.to_event(1) of independent ones."
+        )
+
+
 def _log_likelihood(dist: Any, y: Any, posterior: Distribution) -> Tensor:
     """Log p(y | z) for all samples, shape (S, ...); S is 1 where there are no sample dimensions."""
     batch = posterior.batch_shape
@@ -160,7 +178,8 @@ def _log_likelihood(dist: Any, y: Any, posterior: Distribution) -> Tensor:
     if samples < 0 or dist.batch_shape[samples:] != batch:
         raise _shape_error("dist, after dimensions of samples,", dist.batch_shape, posterior)
     y = as_targets(dist[(0,) * samples], y)
-    return dist.log_prob(y.expand(*dist.batch_shape, *y.shape[len(batch) :])).reshape(-1, *batch)
+    log_prob = dist.log_prob(y.expand(*dist.batch_shape, *y.shape[len(batch) :]))
+    return log_prob.reshape(dist.batch_shape[:samples].numel(), *batch)
 
 
 def _shape_error(what: str, got: torch.Size, posterior: Distribution) -> ValueError:

@@ -54,7 +54,7 @@ class label_smoothing:
         y = as_targets(dist, y)
         output = class_output(dist, "label_smoothing")
         if output.kind == "binary":
-            y = y if y.is_floating_point() else y.to(output.dtype)
+            y = y.to(torch.promote_types(y.dtype, output.dtype))  # half precision rounds e
             mixed = (1 - self.smoothing) * y + self.smoothing / 2
             values = -output.log_prob(torch.where((y >= 0) & (y <= 1), mixed, torch.nan))
         else:

@@ -173,3 +173,11 @@ def test_the_class_posterior_needs_weights_above_zero_and_classes():
         weighted((0, 1)).class_posterior(of_logits(torch.zeros(2)))
     with pytest.raises(NotImplementedError, match="Normal has no focal"):
         focal().class_posterior(dh.get_family("normal").distribution(loc=0.0, scale=1.0))
+
+
+@each
+def test_truth_values_and_half_precision_are_labels(objective, classes):
+    dist, y = of_logits(draw(4, classes)), torch.tensor([0, 1, 1, 0])
+    expected = objective(dist, y)
+    for dtype in (torch.bfloat16, torch.float32) + (torch.bool,) * (classes == 2):
+        torch.testing.assert_close(objective(dist, y.to(dtype)), expected)

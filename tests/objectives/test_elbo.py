@@ -134,6 +134,13 @@ def test_wrong_input_says_what_to_do():
         objective(decode(z[None]), Y[:, :2], q, PRIOR)
     with pytest.raises(NotImplementedError, match=r"have no divergence .*or iwae, which needs"):
         objective(decode(z), Y, q, exact_posterior())
+    for bound in (objective, lambda *args: dh.objectives.iwae(*args, z)):
+        with pytest.raises(ValueError, match=r"event_shape, got \(2,\) and \(\).*to_event\(1\)"):
+            bound(decode(z), Y, q, PRIOR.base)
+        with pytest.raises(ValueError, match=r"dist must be a distribution.* got Tensor"):
+            bound(z, Y, q, PRIOR)
+        with pytest.raises(ValueError, match=r"prior must be a distribution.* got Tensor"):
+            bound(decode(z), Y, q, z)
     with pytest.raises(ValueError, match=r"latents must have the shape \(5, 2\).*got \(4, 2\)"):
         dh.objectives.iwae(decode(z), Y, q, PRIOR, z[:4])
     with pytest.raises(NotImplementedError, match="Independent has no iwae without the samples"):
@@ -145,3 +152,11 @@ def test_wrong_input_says_what_to_do():
         match=r"'elbo' cannot train .*Normal has no elbo without a posterior and a prior",
     ):
         check_objective(objective, dh.get_family("normal"))
+
+
+def test_a_batch_may_be_empty():
+    q = NORMAL(loc=torch.zeros(0, LATENTS), scale=0.5).to_event(1)
+    prior = NORMAL(loc=torch.zeros(LATENTS), scale=1.0).to_event(1)
+    decoded, y = NORMAL(loc=torch.zeros(0), scale=1.0), torch.zeros(0)
+    assert dh.objectives.elbo()(decoded, y, q, prior).shape == (0,)
+    assert dh.objectives.iwae(decoded, y, q, prior, torch.zeros(0, LATENTS)).shape == (0,)

@@ -1,5 +1,6 @@
 """InfoNCE: the cross-entropy of the matrix of similarities, in one process and in two."""
 
+import math
 import subprocess
 import sys
 
@@ -152,3 +153,19 @@ def test_wrong_input_says_what_to_do():
         ValueError, match=r"'info_nce' cannot train a family: it takes \(queries, keys\)"
     ):
         check_objective(objective, dh.get_family("normal"))
+    for wrong in (torch.full((6,), 0.1), torch.full((6, 1), 0.1)):
+        with pytest.raises(ValueError, match=r"temperature must be a tensor of one number, got"):
+            objective(queries, keys, temperature=wrong)
+    for value in (torch.tensor(-1.0), torch.tensor(math.nan), 0.0, -1):
+        with pytest.raises(ValueError, match=r"temperature must be a number above 0.*exp\(\), got"):
+            objective(queries, keys, temperature=value)
+    with pytest.raises(ValueError, match=r"one dtype, got .*keys\.to\(queries\.dtype"):
+        objective(queries, keys.half())
+
+
+def test_a_temperature_of_the_call_takes_the_place_of_the_option():
+    queries, keys = embeddings()
+    expected = dh.objectives.info_nce(temperature=0.5)(queries, keys)
+    for temperature in (0.5, torch.tensor(0.5), torch.tensor([0.5], dtype=torch.float64)):
+        value = dh.objectives.info_nce()(queries, keys, temperature=temperature)
+        torch.testing.assert_close(value, expected)
