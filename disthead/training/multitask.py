@@ -172,7 +172,9 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
             function, head = self.objective.functions[name], model.head
             if function is not nll:
                 assert head is not None
-                head.hold(warn_of_untrained(function, head.family, model.options["fixed"] or {}))
+                fixed = model.options["fixed"] or ()
+                known = head.family, head.event_shape, 1, fixed
+                head.hold(warn_of_untrained(function, *known))
         self.has_started.fill_(True)
 
     # Steps.
