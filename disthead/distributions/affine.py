@@ -75,7 +75,8 @@ class Affine(Wrapper):
 
     @property
     def support(self) -> constraints.Constraint:
-        return _Image(self)
+        whole: Any = self.base.support
+        return whole if whole in (constraints.real, constraints.real_vector) else _Image(self)
 
     def __repr__(self) -> str:
         loc, scale = list(self.loc.shape), list(self.scale.shape)

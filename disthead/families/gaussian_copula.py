@@ -55,7 +55,7 @@ class GaussianCopula(Vector):
 
     @property
     def support(self) -> constraints.Constraint:
-        return constraints.independent(self.marginals.support, 1)
+        return support_of(self.marginals.support)
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -140,6 +140,13 @@ class GaussianCopula(Vector):
         )
 
 
+def support_of(marginals: constraints.Constraint) -> constraints.Constraint:
+    """The vectors whose coordinates lie in the support of the marginals."""
+    if marginals is constraints.real:
+        return constraints.real_vector
+    return constraints.independent(marginals, 1)
+
+
 def normal_scores(marginals: Continuous, y: Tensor) -> Tensor:
     """The standard normal quantiles at the cdf of y, exact in both tails.
 
@@ -210,18 +217,21 @@ class GaussianCopulaFamily(Family):
     def __init__(self, event_shape: tuple[int, ...] = (), marginal: "str | Family" = "normal"):
         size = dimension(event_shape, self.name, "(D,), the number of outputs, such as (3,)")
         self.marginal = get_family(marginal)
-        if self.marginal.kind != "continuous" or self.marginal.shapes:
+        if self.marginal.kind != "continuous" or self.marginal.event_shape:
             raise ValueError(
-                f"marginal of {self.name} must be a family of one number on the line with a number "
-                f"for each parameter, such as 'gamma', got {self.marginal.name!r}."
+                f"marginal of {self.name} must be a family of one number on the line, such as "
+                f"'gamma', got {self.marginal.name!r}."
             )
         self.event_shape = (size,)
-        self.support = constraints.independent(self.marginal.support, 1)
+        self.support = support_of(self.marginal.support)
         self.parameters = {
             **self.marginal.parameters,
             "correlation_tril": LINKS["correlation_tril"],
         }
-        self.shapes = dict.fromkeys(self.marginal.parameters, (size,))
+        of_marginal = self.marginal.shapes
+        self.shapes = {
+            name: (size, *of_marginal.get(name, ())) for name in self.marginal.parameters
+        }
         self.shapes |= {"correlation_tril": (size, size)}
 
     def make(self, correlation_tril: Tensor, **parameters: Tensor) -> GaussianCopula:

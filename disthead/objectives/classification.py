@@ -9,8 +9,9 @@ from torch import Tensor
 
 from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent, each_output
+from disthead.distributions.independent import Independent, class_count, each_output
 from disthead.distributions.outputs import mean_over_outputs
+from disthead.families.bernoulli import Bernoulli
 from disthead.losses import as_labels
 from disthead.losses import cross_entropy as cross_entropy_of
 
@@ -24,7 +25,7 @@ def bce(dist: Distribution, y: Any) -> Tensor:
     the cross-entropy of two classes. Source: Cox 1958.
 
     Args:
-        dist: a distribution of two outcomes, of batch_shape (...,).
+        dist: a distribution of two outcomes or two classes, of batch_shape (...,).
         y: labels 0 or 1, or probabilities of 1 between them, batch_shape.
 
     Raises:
@@ -38,6 +39,8 @@ def bce(dist: Distribution, y: Any) -> Tensor:
     >>> bce(dist, torch.tensor([0.0, 1.0, 0.3]))
     tensor([0.6931, 0.6931, 0.6931])
     """
+    if dist.kind == "classes" and class_count(dist) == 2:
+        dist = Bernoulli(logits=dist.logits[..., 1] - dist.logits[..., 0])
     if dist.kind != "binary":
         several = each_output(dist).kind == "binary"
         raise dist._unanswered(
