@@ -11,8 +11,8 @@ LOSSES = [
         "early, and should not outweigh the hard rows.",
         formula="-alpha_y (1 - p_y)^gamma log p_y",
         family="bernoulli, categorical, ordinal and other classes.",
-        estimated="Probabilities that are less sure than the true ones, and surer where all of many "
-        "classes are improbable. Without alpha they are in the same order, so that the most "
+        estimated="Probabilities that are less sure than the true ones, and surer where all of "
+        "many classes are improbable. Without alpha they are in the same order, so that the most "
         "probable class is the right one.",
         gradient="That of the likelihood for rows that are wrong; it vanishes faster, with the "
         "power gamma + 1 of the error, for rows that are right.",
