@@ -11,13 +11,15 @@ LOSSES = [
         "early, and should not outweigh the hard rows.",
         formula="-alpha_y (1 - p_y)^gamma log p_y",
         family="bernoulli, categorical, ordinal and other classes.",
-        estimated="Probabilities that are less sure than the true ones, in the same order; the "
-        "most probable class is the right one.",
+        estimated="Probabilities that are less sure than the true ones, and surer where all of "
+        "many classes are improbable. Without alpha they are in the same order, so that the most "
+        "probable class is the right one.",
         gradient="That of the likelihood for rows that are wrong; it vanishes faster, with the "
         "power gamma + 1 of the error, for rows that are right.",
         robustness="Wrong labels pull as hard as by the likelihood, and count for more, since the "
         "right rows count less.",
-        calibration="Not proper: probabilities are too close to each other. class_posterior gives "
+        calibration="Not proper: probabilities are too close to each other, unless all are small "
+        "(below 0.1 for gamma = 2), where they are too far apart. class_posterior gives "
         "the truth back, exactly where the fit is good; alpha moves them towards its classes, and "
         "class_posterior undoes that, too. Often used against overconfidence for this reason.",
         breaks="Labels are wrong, or probabilities are used as they are.",

@@ -56,7 +56,7 @@ class ProjectedNormal(Circular):
     def _length(self) -> Tensor:
         squared = self.concentration.square().sum(-1)
         # the root has no gradient at 0, where all directions are alike
-        return torch.where(squared > 0, squared, 1.0).sqrt() * (squared > 0)
+        return torch.where(squared == 0, 1.0, squared).sqrt() * (squared != 0)
 
     @in_double
     def log_prob(self, y: Tensor) -> Tensor:

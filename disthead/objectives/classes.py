@@ -30,8 +30,10 @@ class focal(ClassLoss):
 
     Rows that the model has right count less, so that many easy rows of one class do not outweigh
     few hard ones. With gamma = 0 and without alpha it is `nll`. The loss is not proper: for
-    gamma > 0 predictions are less sure than the truth, in the right order. `class_posterior`
-    corrects them. Source: Lin, Goyal, Girshick, He and Dollar 2017.
+    gamma > 0 predictions are less sure than the truth, and surer where all of many classes are
+    improbable (below 0.1 for gamma = 2). Without alpha they are in the right order.
+    `class_posterior` corrects them. Sources: Lin, Goyal, Girshick, He and Dollar 2017;
+    Charoenphakdee, Vongkulbhisal, Chairatanakul and Sugiyama 2021.
 
     Args:
         gamma: zero or more.

@@ -73,3 +73,9 @@ def test_a_linear_head_finds_the_direction_of_a_line():
 
     optimizer.step(loss)
     torch.testing.assert_close(head(x).concentration, x @ weights + bias, atol=0.4, rtol=0.1)
+
+
+def test_a_missing_concentration_makes_no_answer():
+    dist = ProjectedNormal(torch.tensor([[math.nan, 0.0], [0.0, 0.0]]))
+    for answer in (dist.variance, dist.stddev, dist.sample(), dist.crps(torch.zeros(2))):
+        assert answer.isnan().tolist() == [True, False]

@@ -219,3 +219,12 @@ def test_an_ensemble_is_scored_by_its_mixture(name):
         dh.objectives.check_objective(
             get_objective(name), dh.get_family(family, **options), members=3
         )
+
+
+def test_focal_is_surer_where_all_of_many_classes_are_improbable():
+    truth = torch.full((40,), 0.95 / 39, dtype=torch.float64)
+    truth[0] = 0.05
+    objective = focal(gamma=2)
+    best = minimiser(objective, truth)
+    assert best.probs[0] > 1.01 * truth[0]
+    torch.testing.assert_close(objective.class_posterior(best).probs, truth, rtol=1e-4, atol=0)
