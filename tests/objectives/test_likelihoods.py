@@ -163,6 +163,9 @@ def test_binary_cross_entropy_is_that_of_two_classes_for_soft_labels_too():
     logits, share = RAW, NUMBERS.sigmoid()
     expected = functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
     torch.testing.assert_close(objectives.bce(family("bernoulli")(logits=logits), share), expected)
+    two = torch.stack([torch.zeros_like(logits), logits], -1)
+    classes = dh.get_family("categorical", num_classes=2).distribution(logits=two)
+    torch.testing.assert_close(objectives.bce(classes, share), expected)
     classes = family("categorical", num_classes=2)(
         logits=torch.stack([torch.zeros_like(logits), logits], -1)
     )
