@@ -83,7 +83,10 @@ class GeneralizedPoisson(Summed):
         return (self.log_expected - half) - t.log() + poisson_log_mass(x, t)
 
     def _log_mass(self, x: Tensor) -> Tensor:
-        return self._log_weight(x) - self._log_sum_of_weights()
+        # in mixtures, whose other components may have more counts
+        inside = x <= self.support_limits()[1]
+        weight = self._log_weight(torch.where(inside, x, 0.0))
+        return torch.where(inside, weight - self._log_sum_of_weights(), -torch.inf)
 
     def _ends_early(self) -> tuple[Tensor, int]:
         """The rows whose support has few integers, and how many the longest of these has."""
