@@ -196,7 +196,7 @@ def test_options_for_another_number_of_classes(objective, message):
 
 def test_a_prior_at_prediction_has_a_share_for_each_class():
     dist = of_logits(torch.zeros(4, 2))
-    with pytest.raises(ValueError, match="prior of at_prior must have .* per class, 2, got 3"):
+    with pytest.raises(ValueError, match=r"prior of at_prior must have .* per class, 2, got 3"):
         logit_adjusted((0.5, 0.5)).at_prior(dist, (0.2, 0.3, 0.5))
 
 
