@@ -10,9 +10,9 @@ from torch import Tensor
 from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution, to_double
 from disthead.distributions.independent import class_count
-from disthead.losses import as_targets
 from disthead.objectives.class_targets import (
     are_labels,
+    as_class_targets,
     at_label,
     class_log_probs,
     class_output,
@@ -34,7 +34,7 @@ class ClassLoss:
     """
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
-        y = as_targets(dist, y)
+        y = as_class_targets(dist, y)
         output = self._output(dist)
         weights = self._weights(output)
         if are_labels(output, y):

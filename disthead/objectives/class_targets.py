@@ -10,10 +10,25 @@ from disthead.distributions.independent import Independent, each_output
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.ordered_categorical import OrderedCategorical
+from disthead.losses import as_labels, as_targets
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import expected
 
 __all__: list[str] = []  # no objective
+
+
+def as_class_targets(dist: Distribution, y: Any) -> Tensor:
+    """Labels or soft labels as a tensor of the distribution's shape.
+
+    A number that is no label has an infinite loss. Rows of soft labels that are no probabilities,
+    such as logits, would have a finite one, so they are looked at, on the CPU only.
+
+    Raises:
+        TargetError: for soft labels that are negative, not finite, or do not sum to 1.
+        ValueError: for another shape.
+    """
+    y = as_targets(dist, y)
+    return y if y.shape == dist.batch_shape + dist.event_shape else as_labels(dist, y)
 
 
 def class_output(dist: Distribution, name: str) -> Distribution:

@@ -12,7 +12,6 @@ from disthead.arrays import as_integer, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import each_output
 from disthead.errors import TargetError, locate
-from disthead.losses import as_targets
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
@@ -20,6 +19,7 @@ from disthead.objectives.class_loss import (
     one_per_class,
 )
 from disthead.objectives.class_targets import (
+    as_class_targets,
     class_log_probs,
     class_output,
     mean_over_outputs,
@@ -144,7 +144,7 @@ class logit_adjusted:
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The objective of each row, shape (...,)."""
-        y = as_targets(dist, y)
+        y = as_class_targets(dist, y)
         adjusted = self._shifted(dist, _logs(self.prior or (), self.strength))
         return mean_over_outputs(dist, -each_output(adjusted).log_prob(y))
 
@@ -164,6 +164,10 @@ class logit_adjusted:
         """
         there = _logs(_prior(prior, "prior of at_prior"), 1.0)
         here = _logs(self.prior or (), self.strength - 1)
+        if len(there) != len(here):
+            raise ValueError(
+                f"prior of at_prior must have one share per class, {len(here)}, got {len(there)}."
+            )
         return self._shifted(dist, [a + b for a, b in zip(there, here, strict=True)])
 
     def _shifted(self, dist: Distribution, shifts: Sequence[float]) -> Distribution:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.base import Distribution
-from disthead.losses import as_targets, cross_entropy
+from disthead.losses import cross_entropy
 from disthead.objectives.class_loss import ClassLoss, check_number
-from disthead.objectives.class_targets import class_output, mean_over_outputs
+from disthead.objectives.class_targets import as_class_targets, class_output, mean_over_outputs
 
 __all__ = ["generalized_cross_entropy", "label_smoothing", "symmetric_cross_entropy"]
 
@@ -51,7 +51,7 @@ class label_smoothing:
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The objective of each row, shape (...,)."""
-        y = as_targets(dist, y)
+        y = as_class_targets(dist, y)
         output = class_output(dist, "label_smoothing")
         if output.kind == "binary":
             y = y.to(torch.promote_types(y.dtype, output.dtype))  # half precision rounds e

@@ -13,9 +13,9 @@ from disthead.arrays import as_integer, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_count
 from disthead.errors import locate
-from disthead.losses import as_targets
 from disthead.objectives.class_loss import check_number
 from disthead.objectives.class_targets import (
+    as_class_targets,
     as_index,
     class_log_probs,
     class_output,
@@ -172,7 +172,7 @@ def _check_count(count: int, output: Distribution, name: str) -> None:
 
 def _of_seen_label(dist: Distribution, output: Distribution, y: Any, log_rates: Tensor) -> Tensor:
     """-log sum_j p_j T_jy from log T, (K, K), in logarithms, which keep the smallest p_j."""
-    y = as_targets(dist, y)
+    y = as_class_targets(dist, y)
     log_probs = class_log_probs(output)
     of_label = log_rates.mT
     if y.shape == output.batch_shape and output.kind != "binary":

@@ -8,7 +8,14 @@ from torch.nn import functional
 
 import disthead as dh
 from disthead.errors import TargetError
-from tests.objectives.of_classes import EACH, minimiser, of_labels, of_logits, probs_of
+from tests.objectives.of_classes import (
+    EACH,
+    EACH_OF_THREE,
+    minimiser,
+    of_labels,
+    of_logits,
+    probs_of,
+)
 
 focal, asymmetric, weighted = dh.objectives.focal, dh.objectives.asymmetric, dh.objectives.weighted
 each = pytest.mark.parametrize(
@@ -181,3 +188,15 @@ def test_truth_values_and_half_precision_are_labels(objective, classes):
     expected = objective(dist, y)
     for dtype in (torch.bfloat16, torch.float32) + (torch.bool,) * (classes == 2):
         torch.testing.assert_close(objective(dist, y.to(dtype)), expected)
+
+
+@pytest.mark.parametrize("name, objective", EACH_OF_THREE)
+@pytest.mark.parametrize("wrong", [[0.5, 0.5, 0.5], [-1.0, 1.0, 1.0], [2.0, 1.0, -3.0], [0, 0, 0]])
+def test_soft_labels_that_are_no_probabilities_are_refused(name, objective, wrong):
+    """Such as logits, whose loss would be finite."""
+    soft = torch.tensor([[1.0, 0.0, 0.0], wrong])
+    with pytest.raises(TargetError, match=r"y must be class probabilities.* row 1"):
+        objective(of_logits(draw(2, 3)), soft)
+    several = of_logits(draw(2, 1, 3)).to_event(1)
+    with pytest.raises(TargetError, match=r"y must be class probabilities.* row 1"):
+        objective(several, soft.unsqueeze(1))

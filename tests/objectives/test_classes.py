@@ -194,6 +194,12 @@ def test_options_for_another_number_of_classes(objective, message):
         dh.objectives.check_objective(objective, family)
 
 
+def test_a_prior_at_prediction_has_a_share_for_each_class():
+    dist = of_logits(torch.zeros(4, 2))
+    with pytest.raises(ValueError, match=r"prior of at_prior must have .* per class, 2, got 3"):
+        logit_adjusted((0.5, 0.5)).at_prior(dist, (0.2, 0.3, 0.5))
+
+
 def test_asymmetric_is_for_two_outcomes_or_two_classes():
     logits, y = draw(4, 2), torch.tensor([0, 1, 1, 0])
     pair = dh.get_family("categorical", num_classes=2).distribution(logits=logits)
