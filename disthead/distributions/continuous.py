@@ -266,6 +266,8 @@ def _kl_by_quadrature(p: Continuous, q: Continuous) -> Tensor:
         return torch.where(log_p.isneginf(), 0.0, log_p - q.log_prob(y))
 
     value = p._expectation(integrand)
+    if p.kind == q.kind == "direction":  # the ends of a cdf are those of no support
+        return value.to(dtype)
     if p.kind == "continuous":
         value = value + _kl_in_far_tails(p, integrand)
     return torch.where(_reaches_beyond(p, q), torch.inf, value).to(dtype)

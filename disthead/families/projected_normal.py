@@ -15,7 +15,9 @@ from disthead.special.projected_normal import (
     log_mean_length,
     projected_normal_complement,
     projected_normal_crps,
+    projected_normal_entropy,
     projected_normal_log_tail,
+    projected_normal_quantile,
 )
 
 __all__ = ["ProjectedNormal", "ProjectedNormalFamily"]
@@ -76,8 +78,22 @@ class ProjectedNormal(Circular):
     def _log_tail(self, angle: Tensor) -> Tensor:
         """The logarithm of the probability from the start of the cdf to the angle."""
         distance = torch.where(angle > 0, angle, -angle)  # abs has no gradient at 0
-        tail = projected_normal_log_tail(self._length, distance)
+        tail = projected_normal_log_tail(self._length, math.pi - distance)
         return torch.where(angle > 0, torch.log1p(-tail.exp()), tail)
+
+    def _inverse(self, below: Tensor, above: Tensor) -> Tensor:
+        below, above, _ = torch.broadcast_tensors(below, above, self._constant(0.0))
+        left = below <= above
+        with torch.no_grad():
+            behind = projected_normal_quantile(self._length, torch.where(left, below, above))
+        angle = math.pi - behind
+        y = self.loc + torch.where(left, -angle, angle)
+        return self._with_gradient(y, below.log(), above.log())
+
+    @in_double
+    def entropy(self) -> Tensor:
+        """The entropy in nats, by quadrature over the angle."""
+        return projected_normal_entropy(self._length)
 
     @torch.no_grad()
     def sample(self, sample_shape=Size(), generator: torch.Generator | None = None) -> Tensor:

@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from .inverse import bracketed_newton
 from .normal import log_ndtr
 from .plain import erf, erfc, erfcx
 from .quadrature import integrate, tanh_sinh
@@ -39,10 +40,10 @@ def log_mean_length(u):
     return torch.where(u > 0, ahead.log(), behind)
 
 
-def projected_normal_log_tail(r, angle):
-    """The logarithm of P(angle < Y < pi) for angles from 0 to pi, exact where it is small."""
-    is_ahead = angle < math.pi / 2
-    rest = torch.where(is_ahead, angle, math.pi - angle)  # from the line across, behind
+def projected_normal_log_tail(r, behind):
+    """The logarithm of P(pi - behind < Y < pi), for 0 <= behind <= pi, exact where it is small."""
+    is_ahead = behind > math.pi / 2
+    rest = torch.where(is_ahead, math.pi - behind, behind)
     _, complement, weights = (part.reshape(-1, *(1,) * rest.ndim) for part in tanh_sinh(81, rest))
     x = r * torch.sin(math.pi / 2 - rest + rest * complement)
     integral = rest * (weights * _slope_of_mills(x)).sum(0)
@@ -51,6 +52,38 @@ def projected_normal_log_tail(r, angle):
     ahead = log_half_plane + torch.log1p(-integral * torch.exp(log_factor - log_half_plane))
     behind = torch.where(is_ahead, 1.0, integral).log() + log_factor
     return torch.where(is_ahead, ahead, behind)
+
+
+def _log_density(r, along, across):
+    """The logarithm of the density of an angle, by its cosine and sine."""
+    return log_mean_length(r * along) - 0.5 * (r * across).square() - math.log(2 * math.pi)
+
+
+def projected_normal_quantile(r, tail):
+    """The angle `behind` with P(pi - behind < Y < pi) = tail, at most 1/2; without a gradient."""
+    r, log_tail = torch.broadcast_tensors(r, tail.log())
+    # the density rises from its least value behind to its largest ahead
+    one, zero = torch.ones_like(r), torch.zeros_like(r)
+    lower, upper = (torch.exp(log_tail - _log_density(r, side, zero)) for side in (one, -one))
+
+    def residual(behind):
+        value = projected_normal_log_tail(r, behind)
+        log_p = _log_density(r, -torch.cos(behind), torch.sin(behind))
+        return value - log_tail, torch.exp(log_p - value)
+
+    return bracketed_newton(residual, lower, upper.clamp(max=math.pi), steps=24)
+
+
+def projected_normal_entropy(r):
+    """The entropy -E log p(Y), in nats."""
+
+    def surprise(angle):
+        log_p = _log_density(r, torch.cos(angle), torch.sin(angle))
+        return -log_p.exp() * log_p
+
+    # beyond the reach of a narrow peak there is no probability
+    reach = torch.where(r.detach() > _NEGLIGIBLE, _reach(r), math.pi)
+    return 2 * integrate(surprise, torch.zeros_like(reach), reach, nodes=128)
 
 
 def _half_turn(function, r, lower, upper):
