@@ -15,7 +15,16 @@ from disthead.special.eager import are_concrete, is_tracing
 from disthead.targets import check_target, check_target_shape, observed_numbers
 from disthead.weights import as_weight
 
-__all__ = ["as_labels", "as_numbers", "as_targets", "cross_entropy", "loss", "nll", "reduce"]
+__all__ = [
+    "as_labels",
+    "as_numbers",
+    "as_targets",
+    "check_raw_outputs",
+    "cross_entropy",
+    "loss",
+    "nll",
+    "reduce",
+]
 
 _FEW_ROWS = 8
 
@@ -141,7 +150,7 @@ def cross_entropy(
         )
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing}.")
-    _check_raw_outputs(dist)
+    check_raw_outputs(dist)
     weight = _row_weights(dist, weight, reduction)
     y = dist.as_values(y, weight=weight, ignore_index=ignore_index)
     classes = dist.num_classes
@@ -252,7 +261,7 @@ def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:
     return -dist.log_prob(y)
 
 
-def _check_raw_outputs(dist: Categorical) -> None:
+def check_raw_outputs(dist: Categorical) -> None:
     """Refuse logits of a batch that are probabilities, to which softmax would be applied again."""
     linked: object = dist._linked
     if isinstance(linked, LinkedParameters):

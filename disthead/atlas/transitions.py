@@ -34,8 +34,9 @@ LOSSES = [
         estimated="The probabilities of the true classes, and the rates T.",
         gradient="As of forward_corrected, by the model's parameters and by those of T.",
         robustness="As of forward_corrected, once T has been learned.",
-        calibration="That of forward_corrected, as far as T is right: look at transition, and "
-        "compare a few rows with labels that are known.",
+        calibration="That of forward_corrected, as far as T is right: look at transition, which "
+        "a module keeps as module.objective and an estimator as training_.learned, and compare "
+        "a few rows with labels that are known.",
         breaks="The model can learn all labels by heart, so that T stays at its start; or no rows "
         "are nearly certain of their class, so that noise and overlap of classes look alike.",
         remedy="Weight decay on the objective's logits, early stopping, forward_corrected with "

@@ -10,7 +10,7 @@ from disthead.distributions.independent import Independent, each_output
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.families.ordered_categorical import OrderedCategorical
-from disthead.losses import as_labels, as_targets
+from disthead.losses import as_labels, as_targets, check_raw_outputs
 from disthead.special.eager import are_concrete
 from disthead.special.probabilities import expected
 
@@ -40,8 +40,11 @@ def class_output(dist: Distribution, name: str) -> Distribution:
 
     Raises:
         NotImplementedError: for another kind of distribution.
+        ValueError: for raw outputs that are probabilities, to which softmax is applied again.
     """
     output = each_output(dist)
+    if isinstance(output, Categorical):
+        check_raw_outputs(output)
     if output.kind not in CLASSES:
         raise NotImplementedError(
             f"{type(output).__name__} has no {name}: it is for classes and two outcomes "

@@ -11,7 +11,8 @@ from disthead.arrays import as_integer
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.distributions.outputs import mean_over_outputs
-from disthead.losses import as_labels, as_numbers
+from disthead.families.categorical import Categorical
+from disthead.losses import as_labels, as_numbers, check_raw_outputs
 
 __all__ = ["brier", "crps", "energy", "rps"]
 
@@ -99,10 +100,13 @@ def brier(dist: Distribution, y: Any) -> Tensor:
     >>> brier(dist, torch.tensor([1, 0]))
     tensor([0.0625, 0.5625])
     """
-    if each_output(dist).kind not in CLASSES:
-        raise each_output(dist)._unanswered(
+    output = each_output(dist)
+    if output.kind not in CLASSES:
+        raise output._unanswered(
             "brier", "it scores probabilities of classes; crps scores numbers, and energy vectors."
         )
+    if isinstance(output, Categorical):
+        check_raw_outputs(output)
     return mean_over_outputs(dist, dist.brier(as_labels(dist, y)))
 
 

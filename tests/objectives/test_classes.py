@@ -234,3 +234,11 @@ def test_focal_is_surer_where_all_of_many_classes_are_improbable():
     best = minimiser(objective, truth)
     assert best.probs[0] > 1.01 * truth[0]
     torch.testing.assert_close(objective.class_posterior(best).probs, truth, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["focal", "brier", "generalized_cross_entropy", "cross_entropy"])
+def test_a_softmax_too_many_is_refused(name):
+    raw = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    dist, y = dh.get_family("categorical", num_classes=3).from_raw(raw), torch.arange(9) % 3
+    with pytest.raises(ValueError, match="a softmax was applied, and the distribution applies one"):
+        get_objective(name)(dist, y)
