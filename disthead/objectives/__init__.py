@@ -35,12 +35,13 @@ from typing import Any
 
 import torch
 
-from disthead.atlas import find
+from disthead.atlas import find, losses
 from disthead.errors import nearest, pick, warn
 from disthead.families.family import Family
 from disthead.objectives.trial import untrained, why_not
 
 __all__ = [
+    "caveat",
     "check_objective",
     "get_objective",
     "name_of",
@@ -141,6 +142,29 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
     if isinstance(known, type) and isinstance(objective, known):
         return {"name": name, **dataclasses.asdict(objective)}  # type: ignore[call-overload]
     return None
+
+
+def caveat(objective: "Callable | None") -> str:
+    """What to know of the probabilities of a model that was trained by an objective, if any.
+
+    The text is empty where they are those of the data in the long run: for likelihoods and proper
+    scores, for objectives that are validated by another one, and for functions of one's own.
+
+    >>> caveat(get_objective("crps"))
+    ''
+    >>> print(caveat(get_objective("multiclass_hinge")))
+    The model was trained by 'multiclass_hinge', whose probabilities are not those of the data. \
+No calibration: nll, calibration errors and probs of such a model say nothing. See `disthead \
+explain multiclass_hinge`.
+    """
+    loss = None if objective is None else losses().get(name_of(objective))
+    is_changed = loss is not None and loss.kind in ("changed likelihood", "not a likelihood")
+    if loss is None or not is_changed or hasattr(objective, "validated_by"):
+        return ""
+    return (
+        f"The model was trained by {loss.name!r}, whose probabilities are not those of the data. "
+        f"{loss.calibration} See `disthead explain {loss.name}`."
+    )
 
 
 def check_objective(
