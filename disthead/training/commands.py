@@ -733,6 +733,8 @@ class _CLI(LightningCLI):
                 "for features that tell something of the target.",
                 stacklevel=2,
             )
+        if changed:
+            print(changed)
         path = quoted(best.best_model_path)
         print(f"next: disthead test --ckpt {path}")
         if self.datamodule.has("val"):

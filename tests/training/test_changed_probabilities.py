@@ -1,8 +1,11 @@
 """What commands say of a model whose objective changes the probabilities."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from disthead import objectives
 from disthead.objectives import caveat
 from tests.objectives.table import OBJECTIVES
 from tests.training.test_objective import FIT, run, table
@@ -26,8 +29,23 @@ def test_a_changed_likelihood_is_not_compared_with_the_fit_without_features(labe
     printed = capsys.readouterr().out
     assert "best val/focal" in printed
     assert "without features" not in printed
+    assert caveat(objectives.focal()) in printed
     assert run(f"{FIT_CLASSES} --model.objective brier") == 0
-    assert "without features" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "without features" in printed
+    assert "not those of the data" not in printed
+
+
+def test_evaluate_and_recalibrate_name_the_objective(labels, capsys):
+    objective = "--model.objective.name logit_adjusted --model.objective.prior [0.2,0.8]"
+    assert run(f"{FIT_CLASSES} {objective}") == 0
+    sentence = "The model was trained by 'logit_adjusted', whose probabilities are not those"
+    capsys.readouterr()
+    assert run(f"recalibrate --ckpt {CHECKPOINT} --method TemperatureScaling") == 0
+    assert sentence in capsys.readouterr().out
+    assert run("evaluate --ckpt recalibrated.ckpt") == 0
+    assert sentence in capsys.readouterr().out
+    assert "trained by &#x27;logit_adjusted&#x27;" in Path("report/report.html").read_text()
 
 
 def test_there_is_a_caveat_where_the_objective_changes_what_is_estimated():
