@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 
+# parameters that say where or how large targets are, which nobody knows for all rows alike
+_LOCATIONS = ("loc", "mean", "rate", "logits", "probs")
+
+
 @functools.cache
 def _objectives() -> dict[str, Any]:
     """All objectives by their names; the files are read when somebody asks for one."""
@@ -213,7 +217,7 @@ def warn_of_untrained(
     family: Family,
     event_shape: tuple[int, ...] = (),
     members: int = 1,
-    fixed: Iterable[str] = (),
+    fixed: Iterable[str] | None = None,
 ) -> list[str]:
     """Warn of the parameters that an objective does not train, before a training by it.
 
@@ -222,7 +226,8 @@ def warn_of_untrained(
         family: the family to be trained.
         event_shape: the shape of one target.
         members: the number of members of an ensemble.
-        fixed: the parameters that are fixed, and need no training.
+        fixed: the parameters that are fixed, and need no training; None where no option can fix
+            one, so that the warning does not advise it.
 
     Returns:
         the names of the parameters whose gradient is zero, which should be the same for all rows.
@@ -232,23 +237,27 @@ def warn_of_untrained(
     []
     """
     still, mixed = (
-        [name for name in names if name not in fixed]
+        [name for name in names if name not in (fixed or ())]
         for names in untrained(objective, family, event_shape)
     )
     proper = " or ".join(map(repr, _suited(family, event_shape, members)))
     remedy = f"Train by {proper} for a whole distribution"
+    known = [name for name in still or mixed if name not in _LOCATIONS]
+    known = known if still else known[:1]
+    values = ", ".join(f"{name!r}: ..." for name in known)
+    is_fixable = fixed is not None and bool(known)
     if still:
-        values = ", ".join(f"{name!r}: ..." for name in still)
+        advice = f", or say what you know: fixed={{{values}}}" if is_fixable else ""
         warn(
             f"objective {name_of(objective)!r} does not train {' and '.join(still)} of "
-            f"{family.name}: the same value serves all rows. {remedy}, or say what you know: "
-            f"fixed={{{values}}}."
+            f"{family.name}: the same value serves all rows. {remedy}{advice}."
         )
     elif len(mixed) > 1:
+        advice = f", or fix one of them: fixed={{{values}}}" if is_fixable else ""
         warn(
             f"objective {name_of(objective)!r} does not determine {' and '.join(mixed)} of "
             f"{family.name} each: other values have the same loss, so that all but what it scores "
-            f"is arbitrary. {remedy}, or fix one of them: fixed={{{mixed[0]!r}: ...}}."
+            f"is arbitrary. {remedy}{advice}."
         )
     return still
 
