@@ -8,6 +8,7 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor, check_kind
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import check_distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.likelihood import LinkedParameters
@@ -15,7 +16,15 @@ from disthead.special.eager import are_concrete, is_tracing
 from disthead.targets import check_target, check_target_shape, observed_numbers
 from disthead.weights import as_weight
 
-__all__ = ["as_labels", "as_numbers", "as_targets", "cross_entropy", "loss", "nll", "reduce"]
+__all__ = [
+    "as_labels",
+    "as_numbers",
+    "as_targets",
+    "cross_entropy",
+    "loss",
+    "nll",
+    "reduce",
+]
 
 _FEW_ROWS = 8
 
@@ -135,6 +144,7 @@ def cross_entropy(
     >>> cross_entropy(dist, torch.tensor([3, -100]), ignore_index=-100, label_smoothing=0.1)
     tensor(1.3863)
     """
+    check_distribution(dist)
     if not isinstance(dist, Categorical):
         raise ValueError(
             f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y)."
@@ -204,8 +214,10 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
 
     Raises:
         TargetError: for complex targets, and for truth values that the support does not admit.
+        TypeError: for what is no distribution, such as raw outputs.
         ValueError: for another shape.
     """
+    check_distribution(dist)
     if not isinstance(y, Tensor):
         y = dist.as_values(y, weight=weight)
     if y.dtype == torch.bool or y.is_complex():
@@ -323,6 +335,7 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
 
 
 def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tensor | None:
+    check_distribution(dist)
     return as_weight(weight, dist.batch_shape, device=dist.device, may_be_empty=reduction != "mean")
 
 
