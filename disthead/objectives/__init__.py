@@ -284,6 +284,11 @@ def _suited(family: Family, event_shape: tuple[int, ...], members: int) -> list[
 def _hint(name: object) -> str:
     """The end of a sentence about an unknown objective: what it is called here, or the nearest."""
     loss = find(str(name))
+    if loss is not None and loss.kind == "divergence":
+        return (
+            "; it is a divergence between two distributions: "
+            f"disthead.divergence({loss.name!r}, p, q)."
+        )
     if loss is not None and loss.name in _objectives():
         return f"; it is called {loss.name!r} here."
     return nearest(name, _objectives())

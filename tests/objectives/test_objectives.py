@@ -165,6 +165,12 @@ def test_names_and_options_that_do_not_exist():
         ValueError, match=r"unknown objective 'crsp'; did you mean 'crps'\? .disthead losses"
     ):
         get_objective("crsp")
+    for name in ("kl_div", "kl", "KLDivLoss"):
+        with pytest.raises(
+            ValueError,
+            match=r"is a divergence between two .*: disthead\.divergence\('kl', p, q\)\.",
+        ):
+            get_objective(name)
     with pytest.raises(ValueError, match="objective crps takes no options, got gamma"):
         get_objective("crps", gamma=2)
     with pytest.raises(
