@@ -84,8 +84,8 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", /, **options:
         **options: of the objective, by name.
 
     Raises:
-        ValueError: for names and options that do not exist, with the nearest that do, and for
-            options of a function.
+        ValueError: for names and options that do not exist, with the nearest that do, for options
+            of a function, and for losses of PyTorch, with their name here.
 
     >>> get_objective("crps").__name__
     'crps'
@@ -108,6 +108,7 @@ disthead.objectives.names() list all names.
                 "`disthead losses` and disthead.objectives.names() list all names."
             )
         objective = _objectives()[objective]
+    _refuse_pytorchs(objective)
     if not callable(objective):
         raise ValueError(
             'objective must be a name, such as "crps" (`disthead losses` lists them), a mapping '
@@ -194,6 +195,7 @@ def check_objective(
     ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
 it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
+    _refuse_pytorchs(objective)
     name, arguments = name_of(objective), _arguments(objective)
     if arguments != ["dist", "y"]:
         raise ValueError(
@@ -260,6 +262,22 @@ def warn_of_untrained(
             f"is arbitrary. {remedy}{advice}."
         )
     return still
+
+
+def _refuse_pytorchs(objective: object) -> None:
+    """Refuse the losses of torch.nn and torch.nn.functional, which take no distributions."""
+    kind = objective if isinstance(objective, type) else type(objective)
+    if kind.__module__ == "torch.nn.modules.loss":
+        name = kind.__name__
+    elif getattr(objective, "__module__", None) == "torch.nn.functional":
+        name = objective.__name__  # type: ignore[attr-defined]
+    else:
+        return
+    hint = _hint(name) if find(name) else "."
+    raise ValueError(
+        f"objective must be a function of (dist, y) with one number per row, got PyTorch's {name}, "
+        f"which takes predictions{hint} `disthead losses` lists all names."
+    )
 
 
 def _arguments(objective: Callable) -> list[str]:

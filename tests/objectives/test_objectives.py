@@ -183,6 +183,23 @@ def test_names_and_options_that_do_not_exist():
         _ = dh.objectives.crsp
 
 
+@pytest.mark.parametrize(
+    "given, name, ours",
+    [
+        (torch.nn.MSELoss(), "MSELoss", "called 'mse' here"),
+        (torch.nn.MSELoss, "MSELoss", "called 'mse' here"),
+        (torch.nn.functional.mse_loss, "mse_loss", "called 'mse' here"),
+        (torch.nn.CrossEntropyLoss(), "CrossEntropyLoss", "called 'cross_entropy' here"),
+        (torch.nn.KLDivLoss(), "KLDivLoss", r"disthead\.divergence\('kl', p, q\)"),
+        (torch.nn.MarginRankingLoss(), "MarginRankingLoss", "which takes predictions. .disthead"),
+    ],
+)
+def test_losses_of_pytorch_are_no_objectives(given, name, ours):
+    for refuse in (get_objective, lambda given: check_objective(given, dh.get_family("normal"))):
+        with pytest.raises(ValueError, match=rf"of \(dist, y\) .* PyTorch's {name}, .*{ours}"):
+            refuse(given)
+
+
 def absolute_error(dist, y):
     return (dist.mean - y).abs()
 
