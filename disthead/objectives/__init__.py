@@ -38,6 +38,7 @@ import torch
 from disthead.atlas import find, losses
 from disthead.errors import nearest, pick, warn
 from disthead.families.family import Family
+from disthead.objectives.meant import meant_by_mapping, meant_by_text
 from disthead.objectives.trial import untrained, why_not
 
 __all__ = [
@@ -96,13 +97,18 @@ disthead.objectives.names() list all names.
     """
     if isinstance(objective, Mapping):
         if "name" not in objective:
-            raise ValueError(
-                f'objective must have a name, such as {{"name": "crps"}}, got {dict(objective)}.'
-            )
+            meant = meant_by_mapping(objective, _objectives())
+            raise ValueError(f"objective must have a name, such as {meant}, got {dict(objective)}.")
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
         if objective not in _objectives():
+            meant = meant_by_text(objective, _objectives())
+            if meant:
+                raise ValueError(
+                    f"objective must be a name, got the text {objective!r}. With options it is "
+                    f"{meant}."
+                )
             raise ValueError(
                 f"unknown objective {objective!r}{_hint(objective)} "
                 "`disthead losses` and disthead.objectives.names() list all names."

@@ -184,6 +184,23 @@ def test_names_and_options_that_do_not_exist():
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        {"focal": {"gamma": 3.0}},
+        "focal(gamma=3.0)",
+        "focal(3.0)",
+        "disthead.objectives.focal(gamma=3.0)",
+    ],
+)
+def test_options_given_in_another_way_are_shown_as_they_have_to_be(given):
+    with pytest.raises(ValueError, match=r'\{"name": "focal", "gamma": 3.0\}'):
+        get_objective(given)
+    for text in ("focal(gamma=x)", "focal(", "fokal(gamma=2)"):
+        with pytest.raises(ValueError, match="unknown objective"):
+            get_objective(text)
+
+
+@pytest.mark.parametrize(
     "given, name, ours",
     [
         (torch.nn.MSELoss(), "MSELoss", "called 'mse' here"),
