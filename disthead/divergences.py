@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, distributions
 from torch.distributions import kl_divergence
 
+from disthead.atlas import find
 from disthead.distributions.affine import Affine
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.discrete import Discrete, log_mass
@@ -55,6 +56,9 @@ def divergence(name: str, p: distributions.Distribution, q: distributions.Distri
     >>> divergence("kl", normal(loc=0.0, scale=1.0), normal(loc=1.0, scale=1.0))
     tensor(0.5000)
     """
+    loss = find(name) if isinstance(name, str) else None
+    if loss is not None and loss.name in NAMES and name not in NAMES:
+        raise ValueError(f"unknown divergence {name!r}; it is called {loss.name!r} here.")
     function = pick("divergence", name, _DIVERGENCES)
     p, q = _as_ours("p", p), _as_ours("q", q)
     _check_targets(name, p, q)

@@ -44,7 +44,7 @@ def explain(name: str) -> str:
     loss = atlas.find(name) if isinstance(name, str) else None
     is_family = isinstance(name, str) and ("." in name or name in families())
     if loss is None and not is_family:
-        known = [*families(), *_names_of_losses()]
+        known = dict.fromkeys([*families(), *_names_of_losses()])
         raise ValueError(
             f"unknown family or loss {name!r}{nearest(name, known)} `disthead families` and "
             "`disthead losses` list all names. A family of your own is known by its name once its "

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from disthead.arrays import as_tensor, check_kind
 from disthead.distributions.base import Distribution
+from disthead.distributions.independent import check_distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.likelihood import LinkedParameters
@@ -144,6 +145,7 @@ def cross_entropy(
     >>> cross_entropy(dist, torch.tensor([3, -100]), ignore_index=-100, label_smoothing=0.1)
     tensor(1.3863)
     """
+    check_distribution(dist)
     if not isinstance(dist, Categorical):
         raise ValueError(
             f"cross_entropy needs a categorical distribution, got {dist!r}. Try nll(dist, y)."
@@ -213,8 +215,10 @@ def as_targets(dist: Distribution, y: Any, weight: Tensor | None = None) -> Tens
 
     Raises:
         TargetError: for complex targets, and for truth values that the support does not admit.
+        TypeError: for what is no distribution, such as raw outputs.
         ValueError: for another shape.
     """
+    check_distribution(dist)
     if not isinstance(y, Tensor):
         y = dist.as_values(y, weight=weight)
     if y.dtype == torch.bool or y.is_complex():
@@ -332,6 +336,7 @@ def reduce(values: Tensor, weight: Tensor | None = None, reduction: Reduction = 
 
 
 def _row_weights(dist: Distribution, weight: Any, reduction: Reduction) -> Tensor | None:
+    check_distribution(dist)
     return as_weight(weight, dist.batch_shape, device=dist.device, may_be_empty=reduction != "mean")
 
 

@@ -143,6 +143,32 @@ def test_losses_are_found_by_their_synonyms():
             assert atlas.find(name) == loss
 
 
+@pytest.mark.parametrize(
+    "names, ours",
+    [
+        (("MSELoss", "mse_loss"), "mse"),
+        (("L1Loss", "l1_loss"), "mae"),
+        (("SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"), "huber"),
+        (("CrossEntropyLoss", "cross_entropy"), "cross_entropy"),
+        (("NLLLoss", "nll_loss", "GaussianNLLLoss", "gaussian_nll_loss"), "nll"),
+        (("PoissonNLLLoss", "poisson_nll_loss"), "poisson_deviance"),
+        (("BCELoss", "binary_cross_entropy"), "bce"),
+        (("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"), "bce"),
+        (("SoftMarginLoss", "soft_margin_loss"), "bce"),
+        (("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"), "multilabel_bce"),
+        (("MultiMarginLoss", "multi_margin_loss"), "multiclass_hinge"),
+        (("KLDivLoss", "kl_div"), "kl"),
+        (("CTCLoss", "ctc_loss"), "ctc"),
+        (("CosineEmbeddingLoss", "cosine_embedding_loss"), "cosine_embedding"),
+        (("TripletMarginLoss", "triplet_margin_loss"), "triplet"),
+    ],
+)
+def test_pytorchs_losses_are_found_by_their_names(names, ours):
+    for name in names:
+        assert hasattr(torch.nn, name) or hasattr(functional, name)
+        assert atlas.find(name).name == ours
+
+
 def test_explain_shows_losses_families_or_both(monkeypatch):
     family, loss = dh.explain("normal"), dh.explain("log score")
     assert family.startswith("normal\n  use ")
@@ -172,6 +198,9 @@ def test_unknown_names_propose_families_and_losses():
         dh.explain("crsp")
     with pytest.raises(ValueError, match=r"unknown family or loss 'poison'; did you mean 'poisson"):
         dh.explain("poison")
+    # a family and a loss, named once
+    with pytest.raises(ValueError, match=r"did you mean 'huber'(\?| or '(?!huber'))"):
+        dh.explain("hubr")
     with pytest.raises(ValueError, match="cannot be imported"):
         dh.explain("nowhere.Mine")
     with pytest.raises(ValueError, match=r"unknown loss 'normal'.*disthead losses"):

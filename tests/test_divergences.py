@@ -285,6 +285,11 @@ def student_of_vectors():
 def test_what_has_no_divergence_says_so():
     with pytest.raises(ValueError, match="unknown divergence 'helinger'; did you mean 'hellinger'"):
         dh.divergence("helinger", P, Q)
+    for name, ours in (("kl_div", "kl"), ("js", "jensen_shannon")):
+        with pytest.raises(ValueError, match=f"divergence '{name}'; it is called '{ours}' here"):
+            dh.divergence(name, P, Q)
+    with pytest.raises(ValueError, match="unknown divergence 'mse'"):
+        dh.divergence("mse", P, Q)
     with pytest.raises(NotImplementedError, match="numbers with a density"):
         dh.divergence("wasserstein", make("poisson", rate=1.0), make("poisson", rate=2.0))
     with pytest.raises(NotImplementedError, match="numbers, classes and rankings"):

@@ -167,3 +167,23 @@ def test_a_family_with_a_log_likelihood_of_its_own_keeps_it():
 def test_the_loss_of_a_distribution_of_torch():
     normal, y = torch.distributions.Normal(torch.zeros(3), 1.0), torch.ones(3)
     torch.testing.assert_close(dh.nll(normal, y), -normal.log_prob(y).mean())
+
+
+@pytest.mark.parametrize(
+    "name", ["nll", "focal", "mse", "crps", "brier", "bce", "hinge", "quantile"]
+)
+def test_raw_outputs_in_place_of_a_distribution(name):
+    """The error says how to make a distribution of them."""
+    objective = dh.objectives.get_objective(name)
+    logits, y = torch.zeros(2, 3), torch.tensor([0, 1])
+    for weight in (None, [1.0, 2.0]):
+        with pytest.raises(
+            TypeError,
+            match=r"must be a distribution, got a tensor of shape \(2, 3\).*from_raw\(raw\)",
+        ):
+            dh.losses.loss(objective, logits, y, weight=weight)
+    for function in (objective, dh.nll, dh.losses.cross_entropy):
+        with pytest.raises(TypeError, match="must be a distribution"):
+            function(logits, y)
+    with pytest.raises(TypeError, match=r"must be a distribution, got \[0\.5"):
+        objective([0.5, 0.5], y)

@@ -15,6 +15,10 @@ LOSSES = [
             "binary cross-entropy",
             "binary cross entropy",
             "bce with logits",
+            "BCELoss",
+            "BCEWithLogitsLoss",
+            "binary_cross_entropy_with_logits",
+            "SoftMarginLoss",
             "logistic loss",
         ),
         assumption="One of two outcomes, whose odds depend on the features; rows are independent.",
@@ -61,6 +65,7 @@ LOSSES = [
         kind="likelihood",
         synonyms=(
             "cross entropy",
+            "CrossEntropyLoss",
             "categorical cross-entropy",
             "sparse categorical cross-entropy",
             "softmax loss",

@@ -10,7 +10,9 @@ LOSSES = [
             "Kullback-Leibler divergence",
             "relative entropy",
             "forward kl",
+            "KL divergence",
             "kl_div",
+            "KLDivLoss",
             "distillation",
         ),
         assumption="The first distribution p, such as a teacher's or a posterior, is what the "

@@ -22,7 +22,7 @@ LOSSES = [
         "unbiased, and noisy with few samples.",
         robustness="A row costs at most the length of the longer sequence, however improbable its "
         "target is.",
-        calibration="None asked for: all probability on one sequence with few expected errors is "
+        calibration="No calibration: all probability on one sequence with few expected errors is "
         "best, so that probabilities become too sure.",
         breaks="Training starts from nothing: good sequences are never sampled, and there is "
         "nothing to learn from.",

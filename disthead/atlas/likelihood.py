@@ -6,7 +6,13 @@ LOSSES = [
     Loss(
         name="nll",
         kind="likelihood",
-        synonyms=("negative log-likelihood", "log score", "log loss"),
+        synonyms=(
+            "negative log-likelihood",
+            "log score",
+            "log loss",
+            "NLLLoss",
+            "GaussianNLLLoss",
+        ),
         assumption="The noise has the family's distribution, whatever that is; rows are "
         "independent given the features.",
         formula="-log p(y)",

@@ -16,8 +16,8 @@ LOSSES = [
         "count.",
         robustness="A wrong label costs by its distance from the boundary and pulls with constant "
         "force, as the likelihood does far from the boundary.",
-        calibration="None: the best logit is 1 or -1 whatever the probability is, so that nll, "
-        "calibration errors and probs of such a model say nothing.",
+        calibration="No calibration: the best logit is 1 or -1 whatever the probability is, so "
+        "that nll, calibration errors and probs of such a model say nothing.",
         breaks="Probabilities are wanted, or one outcome is rare: the best logit may be -1 for "
         "all rows.",
         remedy="nll of bernoulli, or VectorScaling of disthead.calibration on held-out rows, which "
@@ -38,7 +38,8 @@ LOSSES = [
         gradient="1 / K for each class within the margin, and minus their sum for the right "
         "class; with power 2 linear within the margin.",
         robustness="As hinge; with power 2 wrong labels far from the boundary pull harder.",
-        calibration="None: nll, calibration errors and probs of such a model say nothing.",
+        calibration="No calibration: nll, calibration errors and probs of such a model say "
+        "nothing.",
         breaks="Probabilities are wanted, or no class has more than half of the probability.",
         remedy="nll of categorical, or VectorScaling of disthead.calibration on held-out rows.",
         pytorch="torch.nn.functional.multi_margin_loss(logits, y, p=power, margin=margin)",

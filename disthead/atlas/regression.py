@@ -11,7 +11,14 @@ LOSSES = [
     Loss(
         name="mse",
         kind="likelihood",
-        synonyms=("mean squared error", "squared error", "l2", "l2 loss", "least squares"),
+        synonyms=(
+            "mean squared error",
+            "squared error",
+            "MSELoss",
+            "l2",
+            "l2 loss",
+            "least squares",
+        ),
         assumption="Additive normal noise of the same size in all rows.",
         formula="(y - mean)^2",
         family="normal with the scale fixed; any family that has a mean.",

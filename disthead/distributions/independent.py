@@ -7,7 +7,7 @@ from torch.distributions import constraints, kl_divergence, register_kl
 from disthead.distributions.base import CLASSES, MOST_OUTCOMES, Distribution, Kind, SameNumbers
 from disthead.distributions.scores import energy_score
 
-__all__ = ["Independent", "class_count", "class_probs", "each_output"]
+__all__ = ["Independent", "check_distribution", "class_count", "class_probs", "each_output"]
 
 
 class Independent(SameNumbers):
@@ -151,11 +151,30 @@ def each_output(dist: Distribution) -> Distribution:
     Returns:
         a distribution with batch_shape batch + outputs.
 
+    Raises:
+        TypeError: for what is no distribution.
+
     >>> from disthead.families.normal import Normal
     >>> each_output(Normal(torch.zeros(5, 2), 1.0).to_event(1)).kind
     'continuous'
     """
+    check_distribution(dist)
     return dist.base if isinstance(dist, Independent) else dist
+
+
+def check_distribution(dist: object) -> None:
+    """Refuse raw outputs, predictions and other values in place of a distribution.
+
+    Raises:
+        TypeError: with what to do.
+    """
+    if not hasattr(dist, "batch_shape"):
+        what = f"a tensor of shape {tuple(dist.shape)}" if isinstance(dist, Tensor) else repr(dist)
+        raise TypeError(
+            f"the first argument must be a distribution, got {what[:80]}. Make one of the raw "
+            "outputs of a network: dist = disthead.get_family(...).from_raw(raw), or "
+            "dist = head(features) by a disthead.DistributionHead."
+        )
 
 
 def class_count(dist: Distribution) -> int:

@@ -35,12 +35,14 @@ from typing import Any
 
 import torch
 
-from disthead.atlas import find
+from disthead.atlas import find, losses
 from disthead.errors import nearest, pick, warn
 from disthead.families.family import Family
+from disthead.objectives.meant import meant_by_mapping, meant_by_text
 from disthead.objectives.trial import untrained, why_not
 
 __all__ = [
+    "caveat",
     "check_objective",
     "get_objective",
     "name_of",
@@ -48,6 +50,10 @@ __all__ = [
     "specification",
     "warn_of_untrained",
 ]
+
+
+# parameters that say where or how large targets are, which nobody knows for all rows alike
+_LOCATIONS = ("loc", "mean", "rate", "logits", "probs")
 
 
 @functools.cache
@@ -79,8 +85,8 @@ def get_objective(objective: "str | Mapping[str, Any] | Callable", /, **options:
         **options: of the objective, by name.
 
     Raises:
-        ValueError: for names and options that do not exist, with the nearest that do, and for
-            options of a function.
+        ValueError: for names and options that do not exist, with the nearest that do, for options
+            of a function, and for losses of PyTorch, with their name here.
 
     >>> get_objective("crps").__name__
     'crps'
@@ -91,18 +97,24 @@ disthead.objectives.names() list all names.
     """
     if isinstance(objective, Mapping):
         if "name" not in objective:
-            raise ValueError(
-                f'objective must have a name, such as {{"name": "crps"}}, got {dict(objective)}.'
-            )
+            meant = meant_by_mapping(objective, _objectives())
+            raise ValueError(f"objective must have a name, such as {meant}, got {dict(objective)}.")
         options = {**objective, **options}
         objective = options.pop("name")
     if isinstance(objective, str):
         if objective not in _objectives():
+            meant = meant_by_text(objective, _objectives())
+            if meant:
+                raise ValueError(
+                    f"objective must be a name, got the text {objective!r}. With options it is "
+                    f"{meant}."
+                )
             raise ValueError(
                 f"unknown objective {objective!r}{_hint(objective)} "
                 "`disthead losses` and disthead.objectives.names() list all names."
             )
         objective = _objectives()[objective]
+    _refuse_pytorchs(objective)
     if not callable(objective):
         raise ValueError(
             'objective must be a name, such as "crps" (`disthead losses` lists them), a mapping '
@@ -143,6 +155,29 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
     return None
 
 
+def caveat(objective: "Callable | None") -> str:
+    """What to know of the probabilities of a model that was trained by an objective, if any.
+
+    The text is empty where they are those of the data in the long run: for likelihoods and proper
+    scores, for objectives that are validated by another one, and for functions of one's own.
+
+    >>> caveat(get_objective("crps"))
+    ''
+    >>> print(caveat(get_objective("multiclass_hinge")))
+    The model was trained by 'multiclass_hinge', whose probabilities are not those of the data. \
+No calibration: nll, calibration errors and probs of such a model say nothing. See `disthead \
+explain multiclass_hinge`.
+    """
+    loss = None if objective is None else losses().get(name_of(objective))
+    is_changed = loss is not None and loss.kind in ("changed likelihood", "not a likelihood")
+    if loss is None or not is_changed or hasattr(objective, "validated_by"):
+        return ""
+    return (
+        f"The model was trained by {loss.name!r}, whose probabilities are not those of the data. "
+        f"{loss.calibration} See `disthead explain {loss.name}`."
+    )
+
+
 def check_objective(
     objective: Callable, family: Family, event_shape: tuple[int, ...] = (), members: int = 1
 ) -> None:
@@ -166,6 +201,7 @@ def check_objective(
     ValueError: objective 'crps' cannot train the family plackett_luce: PlackettLuce has no crps: \
 it scores one number, and item indices have no distance; use log_prob(y). Try 'nll'.
     """
+    _refuse_pytorchs(objective)
     name, arguments = name_of(objective), _arguments(objective)
     if arguments != ["dist", "y"]:
         raise ValueError(
@@ -189,7 +225,7 @@ def warn_of_untrained(
     family: Family,
     event_shape: tuple[int, ...] = (),
     members: int = 1,
-    fixed: Iterable[str] = (),
+    fixed: Iterable[str] | None = None,
 ) -> list[str]:
     """Warn of the parameters that an objective does not train, before a training by it.
 
@@ -198,7 +234,8 @@ def warn_of_untrained(
         family: the family to be trained.
         event_shape: the shape of one target.
         members: the number of members of an ensemble.
-        fixed: the parameters that are fixed, and need no training.
+        fixed: the parameters that are fixed, and need no training; None where no option can fix
+            one, so that the warning does not advise it.
 
     Returns:
         the names of the parameters whose gradient is zero, which should be the same for all rows.
@@ -208,25 +245,45 @@ def warn_of_untrained(
     []
     """
     still, mixed = (
-        [name for name in names if name not in fixed]
+        [name for name in names if name not in (fixed or ())]
         for names in untrained(objective, family, event_shape)
     )
     proper = " or ".join(map(repr, _suited(family, event_shape, members)))
     remedy = f"Train by {proper} for a whole distribution"
+    known = [name for name in still or mixed if name not in _LOCATIONS]
+    known = known if still else known[:1]
+    values = ", ".join(f"{name!r}: ..." for name in known)
+    is_fixable = fixed is not None and bool(known)
     if still:
-        values = ", ".join(f"{name!r}: ..." for name in still)
+        advice = f", or say what you know: fixed={{{values}}}" if is_fixable else ""
         warn(
             f"objective {name_of(objective)!r} does not train {' and '.join(still)} of "
-            f"{family.name}: the same value serves all rows. {remedy}, or say what you know: "
-            f"fixed={{{values}}}."
+            f"{family.name}: the same value serves all rows. {remedy}{advice}."
         )
     elif len(mixed) > 1:
+        advice = f", or fix one of them: fixed={{{values}}}" if is_fixable else ""
         warn(
             f"objective {name_of(objective)!r} does not determine {' and '.join(mixed)} of "
             f"{family.name} each: other values have the same loss, so that all but what it scores "
-            f"is arbitrary. {remedy}, or fix one of them: fixed={{{mixed[0]!r}: ...}}."
+            f"is arbitrary. {remedy}{advice}."
         )
     return still
+
+
+def _refuse_pytorchs(objective: object) -> None:
+    """Refuse the losses of torch.nn and torch.nn.functional, which take no distributions."""
+    kind = objective if isinstance(objective, type) else type(objective)
+    if kind.__module__ == "torch.nn.modules.loss":
+        name = kind.__name__
+    elif getattr(objective, "__module__", None) == "torch.nn.functional":
+        name = objective.__name__  # type: ignore[attr-defined]
+    else:
+        return
+    hint = _hint(name) if find(name) else "."
+    raise ValueError(
+        f"objective must be a function of (dist, y) with one number per row, got PyTorch's {name}, "
+        f"which takes predictions{hint} `disthead losses` lists all names."
+    )
 
 
 def _arguments(objective: Callable) -> list[str]:
@@ -251,6 +308,11 @@ def _suited(family: Family, event_shape: tuple[int, ...], members: int) -> list[
 def _hint(name: object) -> str:
     """The end of a sentence about an unknown objective: what it is called here, or the nearest."""
     loss = find(str(name))
+    if loss is not None and loss.kind == "divergence":
+        return (
+            "; it is a divergence between two distributions: "
+            f"disthead.divergence({loss.name!r}, p, q)."
+        )
     if loss is not None and loss.name in _objectives():
         return f"; it is called {loss.name!r} here."
     return nearest(name, _objectives())

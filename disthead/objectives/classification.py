@@ -9,7 +9,12 @@ from torch import Tensor
 
 from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution
-from disthead.distributions.independent import Independent, class_count, each_output
+from disthead.distributions.independent import (
+    Independent,
+    check_distribution,
+    class_count,
+    each_output,
+)
 from disthead.distributions.outputs import mean_over_outputs
 from disthead.families.bernoulli import Bernoulli
 from disthead.losses import as_labels
@@ -39,6 +44,7 @@ def bce(dist: Distribution, y: Any) -> Tensor:
     >>> bce(dist, torch.tensor([0.0, 1.0, 0.3]))
     tensor([0.6931, 0.6931, 0.6931])
     """
+    check_distribution(dist)
     if dist.kind == "classes" and class_count(dist) == 2:
         dist = Bernoulli(logits=dist.logits[..., 1] - dist.logits[..., 0])
     if dist.kind != "binary":
@@ -95,6 +101,7 @@ class multilabel_bce:
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
         """The loss of each row, shape (...,); `y` has the shape batch_shape + event_shape."""
+        check_distribution(dist)
         if not (isinstance(dist, Independent) and dist.base.kind == "binary"):
             raise dist._unanswered(
                 "multilabel_bce",

@@ -29,4 +29,5 @@ def nll(dist: Distribution, y: Any) -> Tensor:
     >>> nll(dist, torch.tensor([0, 0]))
     tensor([1., 2.])
     """
-    return -dist.log_prob(as_targets(dist, y))
+    y = as_targets(dist, y)
+    return -dist.log_prob(y)

@@ -42,7 +42,8 @@ def crps(dist: Distribution, y: Any) -> Tensor:
     >>> crps(dist, torch.tensor([0.0, 10.0]))
     tensor([0.2337, 9.4358])
     """
-    return mean_over_outputs(dist, dist.crps(as_numbers(dist, y, "crps")))
+    y = as_numbers(dist, y, "crps")
+    return mean_over_outputs(dist, dist.crps(y))
 
 
 def rps(dist: Distribution, y: Any) -> Tensor:

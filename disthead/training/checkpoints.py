@@ -13,6 +13,7 @@ from disthead.data.columns import Columns
 from disthead.data.table import DataError
 from disthead.errors import pick, unknown_name
 from disthead.files import check_file, check_folder, writing
+from disthead.objectives import caveat
 from disthead.report import Batch, Evaluation, evaluate
 from disthead.texts import quoted, shown
 from disthead.training.data import TabularDataModule
@@ -80,7 +81,7 @@ def evaluate_checkpoint(
         pick("column", group, frame)
     columns = module.columns or {}
     targets = Columns.from_state(columns).outputs if columns else []
-    is_seen = part == "train"
+    is_seen, about_objective = part == "train", caveat(module.objective)
     options = {
         "title": f"{module.hparams['family']} model of {', '.join(targets)}"
         + ", on rows that it has learned from" * is_seen,
@@ -97,7 +98,8 @@ def evaluate_checkpoint(
             {}
             if module.recalibration is None
             else {"recalibration": type(module.recalibration).__name__}
-        ),
+        )
+        | ({"objective": about_objective} if about_objective else {}),
     } | options
     if columns.get("unit") == "degrees":
         options["unit"] = (
@@ -344,6 +346,8 @@ def run_evaluate(arguments: Sequence[str]) -> None:
         level=options.level,
     )
     print(evaluation)
+    if "objective" in evaluation.about:
+        print(evaluation.about["objective"])
     print(f"written: {shown(Path(options.out, 'report.html'))}")
 
 
@@ -367,4 +371,6 @@ def run_recalibrate(arguments: Sequence[str]) -> None:
         f"recalibrated by {type(module.recalibration).__name__} on the rows of "
         f"{options.path or options.part!r}: {shown(options.out)}"
     )
+    if caveat(module.objective):
+        print(caveat(module.objective))
     print(f"next: disthead evaluate --ckpt {quoted(options.out)}")

@@ -36,6 +36,7 @@ from disthead.files import check_folder, disk_full, writing
 from disthead.networks.backbone import completed, qualified
 from disthead.networks.model_folder import is_model_folder
 from disthead.networks.schedule import plan, steps_of, steps_per_epoch
+from disthead.objectives import caveat
 from disthead.prediction import check_options
 from disthead.stopping import Stopped, kept_handlers
 from disthead.texts import quoted, shown
@@ -714,7 +715,10 @@ class _CLI(LightningCLI):
                 "that can be used. Look for extreme values in the target and in the features of "
                 "the rows that are held out."
             )
-        if f"{best.monitor}_marginal" in self.trainer.callback_metrics:
+        changed = caveat(self.model.objective)
+        # which the fit without features does not minimise, so that it says nothing there
+        is_unfair = bool(changed) and best.monitor == f"val/{self.model.objective_name}"
+        if not is_unfair and f"{best.monitor}_marginal" in self.trainer.callback_metrics:
             baseline = float(self.trainer.callback_metrics[f"{best.monitor}_marginal"])
         comparison = (
             ""
@@ -729,6 +733,8 @@ class _CLI(LightningCLI):
                 "for features that tell something of the target.",
                 stacklevel=2,
             )
+        if changed:
+            print(changed)
         path = quoted(best.best_model_path)
         print(f"next: disthead test --ckpt {path}")
         if self.datamodule.has("val"):

@@ -53,7 +53,7 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
             `DistributionHead`, such as `{"family": "categorical", "num_classes": 3}`; `standardise`
             and `min_scale` are as for `DistributionModule`.
         objective: `disthead.objectives.sum_of` with the same names, or a mapping of objectives by
-            name; the likelihood of all heads unless given.
+            name; the likelihood of all heads, "nll", unless given.
         hidden_sizes: the sizes of the layers of the default backbone, a multilayer perceptron;
             without any sizes the heads are linear.
         activation: that of the default backbone.
@@ -312,8 +312,8 @@ class MultitaskModule(MultitaskModel, lightning.LightningModule):
 
 
 def _as_sum(objective: Any, names: Sequence[str]) -> sum_of:
-    """The objective of all heads; by default their likelihood."""
-    if objective is None:
+    """The objective of all heads; by default, and by "nll", their likelihood."""
+    if objective is None or objective == "nll":
         objective = dict.fromkeys(names, "nll")
     if isinstance(objective, Mapping):
         parts = objective.get("objectives", objective)

@@ -165,6 +165,12 @@ def test_names_and_options_that_do_not_exist():
         ValueError, match=r"unknown objective 'crsp'; did you mean 'crps'\? .disthead losses"
     ):
         get_objective("crsp")
+    for name in ("kl_div", "kl", "KLDivLoss"):
+        with pytest.raises(
+            ValueError,
+            match=r"is a divergence between two .*: disthead\.divergence\('kl', p, q\)\.",
+        ):
+            get_objective(name)
     with pytest.raises(ValueError, match="objective crps takes no options, got gamma"):
         get_objective("crps", gamma=2)
     with pytest.raises(
@@ -175,6 +181,40 @@ def test_names_and_options_that_do_not_exist():
         get_objective(3)
     with pytest.raises(AttributeError, match=r"'crsp'; did you mean 'crps'\?"):
         _ = dh.objectives.crsp
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"focal": {"gamma": 3.0}},
+        "focal(gamma=3.0)",
+        "focal(3.0)",
+        "disthead.objectives.focal(gamma=3.0)",
+    ],
+)
+def test_options_given_in_another_way_are_shown_as_they_have_to_be(given):
+    with pytest.raises(ValueError, match=r'\{"name": "focal", "gamma": 3.0\}'):
+        get_objective(given)
+    for text in ("focal(gamma=x)", "focal(", "fokal(gamma=2)"):
+        with pytest.raises(ValueError, match="unknown objective"):
+            get_objective(text)
+
+
+@pytest.mark.parametrize(
+    "given, name, ours",
+    [
+        (torch.nn.MSELoss(), "MSELoss", "called 'mse' here"),
+        (torch.nn.MSELoss, "MSELoss", "called 'mse' here"),
+        (torch.nn.functional.mse_loss, "mse_loss", "called 'mse' here"),
+        (torch.nn.CrossEntropyLoss(), "CrossEntropyLoss", "called 'cross_entropy' here"),
+        (torch.nn.KLDivLoss(), "KLDivLoss", r"disthead\.divergence\('kl', p, q\)"),
+        (torch.nn.MarginRankingLoss(), "MarginRankingLoss", "which takes predictions. .disthead"),
+    ],
+)
+def test_losses_of_pytorch_are_no_objectives(given, name, ours):
+    for refuse in (get_objective, lambda given: check_objective(given, dh.get_family("normal"))):
+        with pytest.raises(ValueError, match=rf"of \(dist, y\) .* PyTorch's {name}, .*{ours}"):
+            refuse(given)
 
 
 def absolute_error(dist, y):

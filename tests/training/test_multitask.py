@@ -267,7 +267,7 @@ def test_a_head_without_any_target_in_a_batch_gets_no_gradient(table):
         ({"heads": {"price": "norml"}}, "head 'price': unknown family 'norml'; did you mean"),
         ({"heads": {"price": {"family": "normal", "num": 3}}}, "head 'price': unknown option"),
         ({"objective": {"price": "nll"}}, "names of objectives must be those of the heads"),
-        ({"objective": "nll"}, "objective must be disthead.objectives.sum_of, or a mapping"),
+        ({"objective": "crps"}, "objective must be disthead.objectives.sum_of, or a mapping"),
         (
             {"objective": {"price": "nll", "class": "crps"}},
             "head 'class': objective 'crps' cannot train the family categorical",
@@ -279,6 +279,11 @@ def test_a_head_without_any_target_in_a_batch_gets_no_gradient(table):
 def test_options_that_cannot_be(options, message):
     with pytest.raises(ValueError, match=message):
         MultitaskModule(**{"heads": HEADS, **SMALL} | options)
+
+
+def test_the_likelihood_of_all_heads_is_the_default_and_has_a_name():
+    by_name, by_default = (MultitaskModule(HEADS, **SMALL | o) for o in ({"objective": "nll"}, {}))
+    assert by_name.hparams["objective"] == by_default.hparams["objective"]
 
 
 @pytest.mark.parametrize(

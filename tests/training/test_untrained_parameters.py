@@ -26,7 +26,8 @@ def trained(objective, name="normal"):
 
 
 def test_the_mean_squared_error_leaves_one_scale_for_all_rows_fitted_on_rows_held_out():
-    with pytest.warns(UserWarning, match=r"'mse' does not train scale of normal.*fixed=\{'scale'"):
+    # the recipe has no option that fixes a parameter
+    with pytest.warns(UserWarning, match=r"'mse' does not train scale of normal.*distribution\.$"):
         dist, y = trained("mse")
     error = (dist.mean - y).square().mean().sqrt()
     assert float(dist.scale.max() - dist.scale.min()) < 1e-4
@@ -58,6 +59,20 @@ def test_which_parameters_an_objective_does_not_train(name, options, objective, 
         warnings.simplefilter("always")
         assert warn_of_untrained(get_objective(objective), chosen, fixed=fixed) == expected
     assert len(caught) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    "name, objective, advice",
+    [
+        ("normal", objectives.mse, r", or say what you know: fixed=\{'scale': \.\.\.\}\.$"),
+        ("normal", objectives.quantile(0.9), r", or fix one of them: fixed=\{'scale': \.\.\.\}\.$"),
+        ("gamma", objectives.mse, r"fixed=\{'concentration': \.\.\.\}\.$"),
+        ("normal", lambda dist, y: dist.scale, r"'crps' for a whole distribution\.$"),
+    ],
+)
+def test_the_advice_fixes_no_location(name, objective, advice):
+    with pytest.warns(UserWarning, match=advice):
+        warn_of_untrained(objective, dh.get_family(name), fixed=())
 
 
 def test_an_interval_does_not_determine_three_parameters():
