@@ -10,6 +10,7 @@ from torch import Tensor
 from disthead.arrays import as_number, as_tensor
 from disthead.distributions.base import Distribution, to_double
 from disthead.distributions.independent import class_count
+from disthead.distributions.outputs import mean_over_outputs
 from disthead.objectives.class_targets import (
     are_labels,
     as_class_targets,
@@ -18,7 +19,6 @@ from disthead.objectives.class_targets import (
     class_output,
     expected_over_labels,
     infinite_without_label,
-    mean_over_outputs,
     with_logits,
 )
 

@@ -53,11 +53,6 @@ def class_output(dist: Distribution, name: str) -> Distribution:
     return output
 
 
-def mean_over_outputs(dist: Distribution, values: Tensor) -> Tensor:
-    """One number per row, shape (...,), from one per output, batch_shape + event_shape."""
-    return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values
-
-
 def class_log_probs(output: Any) -> Tensor:
     """The log-probability of each class, shape (..., K)."""
     if output.kind == "binary":

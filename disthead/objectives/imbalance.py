@@ -11,6 +11,7 @@ from torch import Tensor
 from disthead.arrays import as_integer, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import each_output
+from disthead.distributions.outputs import mean_over_outputs
 from disthead.errors import TargetError, locate
 from disthead.objectives.class_loss import (
     ClassLoss,
@@ -22,7 +23,6 @@ from disthead.objectives.class_targets import (
     as_class_targets,
     class_log_probs,
     class_output,
-    mean_over_outputs,
     with_logits,
 )
 from disthead.objectives.classes import class_weights

@@ -10,6 +10,7 @@ from torch.nn import functional
 from disthead.arrays import as_number
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import each_output
+from disthead.distributions.outputs import mean_over_outputs
 from disthead.families.bernoulli import Bernoulli
 from disthead.families.categorical import Categorical
 from disthead.losses import as_targets
@@ -50,7 +51,7 @@ def hinge(dist: Distribution, y: Any) -> Tensor:
         )
     y = _checked(dist, y)
     sign = 2 * y.to(output.dtype) - 1
-    return _mean_over_outputs(dist, (1 - sign * output.logits).relu())
+    return mean_over_outputs(dist, (1 - sign * output.logits).relu())
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class multiclass_hinge:
             margin=self.margin,
             reduction="none",
         )
-        return _mean_over_outputs(dist, values.reshape(y.shape))
+        return mean_over_outputs(dist, values.reshape(y.shape))
 
 
 def _checked(dist: Distribution, y: Any) -> Tensor:
@@ -121,7 +122,3 @@ def _checked(dist: Distribution, y: Any) -> Tensor:
     if are_concrete(y) or y.shape != dist.batch_shape + dist.event_shape:
         return check_target(dist, y)
     return y
-
-
-def _mean_over_outputs(dist: Distribution, values: Tensor) -> Tensor:
-    return values.flatten(len(dist.batch_shape)).mean(-1) if dist.event_shape else values

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from disthead.distributions.base import Distribution
+from disthead.distributions.outputs import mean_over_outputs
 from disthead.losses import cross_entropy
 from disthead.objectives.class_loss import ClassLoss, check_number
-from disthead.objectives.class_targets import as_class_targets, class_output, mean_over_outputs
+from disthead.objectives.class_targets import as_class_targets, class_output
 
 __all__ = ["generalized_cross_entropy", "label_smoothing", "symmetric_cross_entropy"]
 

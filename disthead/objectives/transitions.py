@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from disthead.arrays import as_integer, as_tensor
 from disthead.distributions.base import Distribution
 from disthead.distributions.independent import class_count
+from disthead.distributions.outputs import mean_over_outputs
 from disthead.errors import locate
 from disthead.objectives.class_loss import check_number
 from disthead.objectives.class_targets import (
@@ -21,7 +22,6 @@ from disthead.objectives.class_targets import (
     class_output,
     expected_over_labels,
     infinite_without_label,
-    mean_over_outputs,
 )
 from disthead.special.probabilities import log_probability, log_sum_exp
 
