@@ -36,8 +36,8 @@ def log_mean_length(u):
     positive = u.clamp(min=0)
     weight = math.sqrt(math.pi / 2) * erfc(-positive * math.sqrt(0.5))
     ahead = torch.exp(-0.5 * positive.square()) + positive * weight
-    behind = _slope_of_mills(negative).log() - 0.5 * negative.square()
-    return torch.where(u > 0, ahead.log(), behind)
+    log_behind = _slope_of_mills(negative).log() - 0.5 * negative.square()
+    return torch.where(u > 0, ahead.log(), log_behind)
 
 
 def projected_normal_log_tail(r, behind):
@@ -49,9 +49,9 @@ def projected_normal_log_tail(r, behind):
     integral = rest * (weights * _slope_of_mills(x)).sum(0)
     log_factor = -0.5 * r.square() - math.log(2 * math.pi)
     log_half_plane = log_ndtr(-r * torch.sin(rest))
-    ahead = log_half_plane + torch.log1p(-integral * torch.exp(log_factor - log_half_plane))
-    behind = torch.where(is_ahead, 1.0, integral).log() + log_factor
-    return torch.where(is_ahead, ahead, behind)
+    log_ahead = log_half_plane + torch.log1p(-integral * torch.exp(log_factor - log_half_plane))
+    log_behind = torch.where(is_ahead, 1.0, integral).log() + log_factor
+    return torch.where(is_ahead, log_ahead, log_behind)
 
 
 def _log_density(r, along, across):
@@ -86,8 +86,8 @@ def projected_normal_entropy(r):
     return 2 * integrate(surprise, torch.zeros_like(reach), reach, nodes=128)
 
 
-def _half_turn(function, r, lower, upper):
-    """The integral of function(r sin(s) / sqrt(2)) over s."""
+def _integral_over_sine(function, r, lower, upper):
+    """The integral of function(r sin(s) / sqrt(2)) over the angle s from lower to upper."""
     return integrate(lambda s: function(r * torch.sin(s) * math.sqrt(0.5)), lower, upper)
 
 
@@ -118,10 +118,11 @@ def projected_normal_crps(r, angle):
     def distance(to):
         """The integral of the erf from 0 to an angle of at most a quarter turn."""
         near = torch.minimum(to, reach)
-        return _half_turn(erf, r, torch.zeros_like(near), near) + (to - near)
+        return _integral_over_sine(erf, r, torch.zeros_like(near), near) + (to - near)
 
     quarter = distance(torch.full_like(angle, math.pi / 2))
     fold = torch.where(angle > math.pi / 2, math.pi - angle, angle)
     near = distance(fold)
-    spread = _half_turn(lambda z: erfc(z).square(), r, zero, reach)
-    return torch.where(angle > math.pi / 2, 2 * quarter - near, near) + 0.5 * spread
+    # the score at angle 0, its least value
+    least = 0.5 * _integral_over_sine(lambda z: erfc(z).square(), r, zero, reach)
+    return torch.where(angle > math.pi / 2, 2 * quarter - near, near) + least
