@@ -13,7 +13,6 @@ __all__ = [
     "Ranking",
     "Rankings",
     "absent_items",
-    "ranking",
     "rankings_of_places",
     "rankings_of_ranks",
     "ranks",
@@ -70,9 +69,6 @@ class Ranking(constraints.Constraint):
         )
 
 
-ranking = Ranking
-
-
 class Rankings(Distribution):
     """A distribution of rankings of K items, with event_shape (K,).
 
@@ -94,12 +90,12 @@ class Rankings(Distribution):
     @property
     def top1(self) -> Tensor:
         """P(item i comes first), shape (..., K)."""
-        raise self._unanswered("top1", "nobody has said which item comes first.")
+        raise self._unanswered("top1", "its class does not define which item comes first.")
 
     @property
     def pairwise(self) -> Tensor:
         """P(item i comes before item j), shape (..., K, K)."""
-        raise self._unanswered("pairwise", "nobody has said how two items compare.")
+        raise self._unanswered("pairwise", "its class does not define how two items compare.")
 
     @property
     def expected_rank(self) -> Tensor:

@@ -113,10 +113,10 @@ class PlackettLuceTies(Rankings):
         for place in reversed(range(scores.shape[-1])):
             for n, row in enumerate(sums, 1):
                 item = torch.where(absent[..., place], nothing, scores[..., place] / n)
-                before = [torch.zeros_like(item), *row[:-1]]
+                smaller = [torch.zeros_like(item), *row[:-1]]  # sums over sets of one item less
                 row[:] = [
-                    torch.logaddexp(with_k, item + without)
-                    for with_k, without in zip(row, before, strict=True)
+                    torch.logaddexp(without_item, item + rest)
+                    for without_item, rest in zip(row, smaller, strict=True)
                 ]
             terms = [row[-1] for row in sums]
             worth = [terms[0], *(term + log_ties[..., n] for n, term in enumerate(terms[1:]))]
@@ -215,11 +215,11 @@ class PlackettLuceTies(Rankings):
             rankings = [longer for groups in rankings for longer in self._with(groups, item)]
             if len(rankings) > MOST_OUTCOMES:
                 return None
-        shares = [
+        targets = [
             [item + self.num_items * (i > 0) for group in groups for i, item in enumerate(group)]
             for groups in rankings
         ]
-        return torch.tensor(shares, device=self.device)
+        return torch.tensor(targets, device=self.device)
 
     def _with(self, groups: list[tuple[int, ...]], item: int) -> list[list[tuple[int, ...]]]:
         """The rankings with one more item."""
