@@ -206,8 +206,8 @@ def train(
     shares_best_step = not bool(has_validation_rows.all())
     if not is_validated:
         max_steps = min(max_steps, _STEPS_WITHOUT_VALIDATION)
-    judge = getattr(objective, "validated_by", objective)
-    validation = _HeldOutRows(judge, held_out, weight)
+    validated_by = getattr(objective, "validated_by", objective)
+    validation = _HeldOutRows(validated_by, held_out, weight)
 
     weights = [pair for pair in model.named_parameters() if pair[1].requires_grad]
     parameters = [parameter for _, parameter in weights]
@@ -283,7 +283,7 @@ def train(
         torch._foreach_copy_(parameters, best if is_validated else average.values)
     warn_of_unfinished(objective, name_of(objective), step)
     best_loss = torch.where(best_loss.isfinite(), best_loss, math.nan).cpu()
-    return Training(best_step.cpu(), step, best_loss, name_of(judge), learned)
+    return Training(best_step.cpu(), step, best_loss, name_of(validated_by), learned)
 
 
 def _batches(

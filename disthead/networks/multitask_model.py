@@ -125,6 +125,9 @@ class MultitaskModel(nn.Module):
         Args:
             features: (N, in_features), or whatever the backbone takes.
             standardised: whether they are the distributions of the standardised targets.
+
+        Raises:
+            ValueError: for a table with another number of features, or of integers.
         """
         if "feature_loc" in self._buffers and isinstance(features, Tensor) and features.ndim == 2:
             self._check_features(features)
@@ -154,10 +157,10 @@ class MultitaskModel(nn.Module):
             ValueError: for numbers that cannot be standardised.
         """
         if features is not None and "feature_loc" in self._buffers:
-            spread, dtype = features.spread, self.feature_loc.dtype
-            check_precision(spread, features.level, dtype, "the table of features")
+            std, dtype = features.spread, self.feature_loc.dtype
+            check_precision(std, features.level, dtype, "the table of features")
             self.feature_loc.copy_(features.mean)
-            self.feature_rate.copy_(torch.where(spread > 0, 1 / spread, 0.0))
+            self.feature_rate.copy_(torch.where(std > 0, 1 / std, 0.0))
         for (name, head), summary in zip(self.named_heads(), summaries, strict=True):
             with naming(name):
                 head.start_from(summary._replace(features=None))

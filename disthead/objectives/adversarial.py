@@ -14,9 +14,10 @@ __all__ = ["hinge_gan", "minimax", "non_saturating", "wasserstein_gan"]
 
 
 class _TwoPlayers:
-    """What is the same in all of them: the cross-entropy, and a call that is the discriminator's.
+    """What all of them share: the discriminator's cross-entropy, which a call returns.
 
-    The rows of `real` and `fake` are the discriminator's outputs of real and of generated rows.
+    `real` and `fake` are the discriminator's outputs for real and for generated rows. Subclasses
+    replace the loss of either player.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -143,11 +144,11 @@ class wasserstein_gan(_TwoPlayers):
         fake: Tensor,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """The penalty (||gradient of the critic|| - 1)^2 between each pair of rows, (N,).
+        """`penalty` * (||gradient of the critic|| - 1)^2 between each pair of rows, (N,).
 
-        It is times `penalty`. The gradient is that at a point drawn uniformly on the line from the
-        generated to the real row. A critic with batch normalisation has no gradient of a single
-        row; take layer normalisation there.
+        The gradient is that by the inputs, at a point drawn uniformly on the line from the
+        generated to the real row. A critic with batch normalisation has no gradient of a single row;
+        take layer normalisation there.
 
         Args:
             critic: inputs (N, ...) -> outputs, one for each row.
@@ -176,6 +177,7 @@ class wasserstein_gan(_TwoPlayers):
 
 
 def _check(*outputs: Tensor) -> None:
+    """Refuse outputs of different shapes, and empty batches."""
     shapes = [tuple(values.shape) for values in outputs]
     if len(set(shapes)) > 1:
         raise ValueError(

@@ -25,8 +25,8 @@ class info_nce:
     where s[i, j] is the cosine of query i and key j. It is the cross-entropy of a categorical
     distribution whose logits are the similarities, and the right class of row i is i. With
     `symmetric` it is the mean of this and of the same with queries and keys exchanged, as in CLIP.
-    At its least it estimates log p(key | query) - log p(key) up to a constant of each query.
-    Sources: van den Oord and others 2018; Radford and others 2021 (CLIP).
+    Where it is least, s / temperature is log p(key | query) - log p(key) up to a constant of each
+    query. Sources: van den Oord and others 2018; Radford and others 2021 (CLIP).
 
     It has no distribution among its arguments: call it in a training step of your own.
 
@@ -95,13 +95,14 @@ class info_nce:
 
 
 def _of_choices(
-    of: Tensor, candidates: Tensor, first: int, ids: Tensor | None, all_ids: Tensor | None
+    embeddings: Tensor, candidates: Tensor, first: int, ids: Tensor | None, all_ids: Tensor | None
 ) -> Tensor:
     """The cross-entropy of each row's choice; the right candidate of row 0 is `first`."""
-    dist = Categorical(logits=of @ candidates.mT)
+    dist = Categorical(logits=embeddings @ candidates.mT)
     if ids is None or all_ids is None:
-        return nll(dist, torch.arange(first, first + len(of), device=of.device), reduction="none")
-    is_right = (ids.unsqueeze(-1) == all_ids).to(of.dtype)
+        labels = torch.arange(first, first + len(embeddings), device=embeddings.device)
+        return nll(dist, labels, reduction="none")
+    is_right = (ids.unsqueeze(-1) == all_ids).to(embeddings.dtype)
     return nll(dist, is_right / is_right.sum(-1, keepdim=True), reduction="none")
 
 

@@ -50,6 +50,8 @@ class sum_of(nn.Module):
             sum.
 
     Attributes:
+        functions: the objective of each head by name, each a function of `(dist, y)`.
+        learned: those objectives that learn values of their own.
         log_variance: s, one for each head in their order; there only for learned weights.
 
     Raises:
@@ -147,7 +149,7 @@ class sum_of(nn.Module):
         """The same sum with the objectives of a step of training, where some change with it.
 
         Args:
-            step: the number of steps that were made.
+            step: counted from 0.
         """
         return self._with(
             lambda function: getattr(function, "at_step", lambda step: function)(step)

@@ -98,8 +98,8 @@ def iwae(
         -log(mean over samples z_s of q of p(y | z_s) p(z_s) / q(z_s | y))
 
     It is at least -log p(y) on average, falls towards it with more samples, and needs densities of
-    posterior and prior alone. With one sample it estimates `elbo` without a closed divergence.
-    Source: Burda and others 2016.
+    posterior and prior alone. With one sample it estimates `elbo` without the closed form of the
+    divergence. Source: Burda and others 2016.
 
     It takes more than (dist, y): call it in a training step of your own.
 
@@ -156,7 +156,7 @@ def _both(
 
 
 def _check_arguments(dist: Any, posterior: Any, prior: Any) -> None:
-    """Refuse what is no distribution, and latents that are one event in one of two only."""
+    """Refuse what is no distribution, and a posterior and a prior over different events."""
     for name, value in (("dist", dist), ("posterior", posterior), ("prior", prior)):
         if not isinstance(value, Distribution):
             raise ValueError(

@@ -40,8 +40,8 @@ def why_not(
         try:
             values = objective(dist, y)
             if members > 1:
-                judge = getattr(objective, "validated_by", objective)
-                judge(ensemble(dist.expand((2, 2))), y)
+                validated_by = getattr(objective, "validated_by", objective)
+                validated_by(ensemble(dist.expand((2, 2))), y)
         except NotImplementedError as error:
             return str(error)
         except TargetError:  # of targets that the data may not have, such as a count of 0
@@ -121,5 +121,5 @@ def _moved(gradients: dict[str, Tensor]) -> list[str]:
 
 
 def _rank(gradients: Tensor) -> Tensor:
-    """The number of directions in which the targets move the raw outputs of each place."""
+    """The number of directions in which the targets move the raw outputs, at each random place."""
     return torch.linalg.matrix_rank(gradients, rtol=1e-9)

@@ -81,7 +81,7 @@ class beta_nll:
 
 
 def faithful(dist: Distribution, y: Any) -> Tensor:
-    """Half the squared error of the mean, plus -log p(y) by which all but the mean learns.
+    """Half the squared error of the mean, plus -log p(y), which trains all but the mean.
 
     (y - mean)^2 / 2 - log p(y | stop_gradient(mean), other parameters). The gradient of the mean is
     that of the squared error, so that uncertain rows count as much as others, and the gradient of
