@@ -147,8 +147,8 @@ class wasserstein_gan(_TwoPlayers):
         """`penalty` * (||gradient of the critic|| - 1)^2 between each pair of rows, (N,).
 
         The gradient is that by the inputs, at a point drawn uniformly on the line from the
-        generated to the real row. A critic with batch normalisation has no gradient of a single row;
-        take layer normalisation there.
+        generated to the real row. A critic with batch normalisation has no gradient of a single
+        row; take layer normalisation there.
 
         Args:
             critic: inputs (N, ...) -> outputs, one for each row.

@@ -25,8 +25,8 @@ class tempered:
 
     It is the likelihood p(y)^power, and the same as a weight of `power` for each row. Alone it has
     the optimum of the likelihood. Beside a prior on the weights (`map`, or weight decay) a power
-    above 1 counts each row several times: a cold posterior, of temperature 1 / power, which is
-    often closer to the data than the honest one. Source: Wenzel and others 2020.
+    above 1 counts each row several times: a cold posterior, of temperature 1 / power, which often
+    predicts better than the posterior at temperature 1. Source: Wenzel and others 2020.
 
     Args:
         power: above 0.

@@ -47,48 +47,48 @@ def loss_curve(
     >>> [line.get_label() for line in ax.lines]
     ['crps', 'nll']
     """
-    reach, label, tries = pick("axis", axis, _AXES)
+    reach, label, candidates = pick("axis", axis, _AXES)
     objective = get_objective(objective)
-    place = torch.linspace(-reach, reach, 400)  # not 0, where a gradient may jump
-    values, slope = _curve(objective, tries, place)
-    log_likelihood, its_slope = _curve(nll, tries, place)
+    points = torch.linspace(-reach, reach, 400)  # not 0, where a gradient may jump
+    values, slope = _curve(objective, candidates, points)
+    nll_values, nll_slope = _curve(nll, candidates, points)
     if axis == "residual":
-        log_likelihood = log_likelihood + values.min() - log_likelihood.min()
-    ours, theirs = (slope, its_slope) if gradient else (values, log_likelihood)
-    ax.plot(place, ours, color=BLUE, linewidth=1.5, label=name_of(objective), zorder=3)
+        nll_values = nll_values + values.min() - nll_values.min()
+    curve, nll_curve = (slope, nll_slope) if gradient else (values, nll_values)
+    ax.plot(points, curve, color=BLUE, linewidth=1.5, label=name_of(objective), zorder=3)
     # wide, so that it is seen below an equal curve
-    ax.plot(place, theirs, color=GREY, linewidth=4, alpha=0.6, label=name_of(nll))
+    ax.plot(points, nll_curve, color=GREY, linewidth=4, alpha=0.6, label=name_of(nll))
     ax.set_xticks(torch.arange(-reach, reach + 1, 2).tolist())
-    _bound(ax, ours, theirs)
+    _bound(ax, curve, nll_curve)
     what = f"gradient by the {axis}" if gradient else "loss"
     return frame(ax, what, label, "")
 
 
 def _curve(
     objective: Callable,
-    tries: "tuple[Callable[[Tensor], tuple[Distribution, Tensor]], ...]",
-    place: Tensor,
+    candidates: "tuple[Callable[[Tensor], tuple[Distribution, Tensor]], ...]",
+    points: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The objective and its gradient at each place, of the first distribution that has it."""
-    place = place.clone().requires_grad_()
-    for k, make in enumerate(tries):
+    """The objective and its gradient at each point, of the first distribution that has it."""
+    points = points.clone().requires_grad_()
+    for k, make in enumerate(candidates):
         try:
-            values = objective(*make(place))
+            values = objective(*make(points))
             break
         except NotImplementedError:
-            if k == len(tries) - 1:
+            if k == len(candidates) - 1:
                 raise
-    (slope,) = torch.autograd.grad(values.sum(), place)
+    (slope,) = torch.autograd.grad(values.sum(), points)
     return values.detach(), slope
 
 
-def _bound(ax: "Axes", ours: Tensor, theirs: Tensor) -> None:
+def _bound(ax: "Axes", curve: Tensor, nll_curve: Tensor) -> None:
     """Limits that hold the objective's curve, and of the likelihood's what is not far above it."""
-    low, high = ours.min().item(), ours.max().item()
+    low, high = curve.min().item(), curve.max().item()
     room = high - low
     low, high = (
-        max(low - room, min(low, theirs.min().item())),
-        min(high + room, max(high, theirs.max().item())),
+        max(low - room, min(low, nll_curve.min().item())),
+        min(high + room, max(high, nll_curve.max().item())),
     )
     ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
 
