@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_tensor, check_kind
-from disthead.distributions.base import Distribution
-from disthead.distributions.independent import check_distribution
+from disthead.distributions.base import Distribution, check_distribution
 from disthead.errors import TargetError, locate
 from disthead.families.categorical import Categorical
 from disthead.likelihood import LinkedParameters

@@ -23,6 +23,7 @@ __all__ = [
     "Kind",
     "SameNumbers",
     "Wrapper",
+    "check_distribution",
     "closed_under_affine",
     "logits_of",
     "positive",
@@ -122,6 +123,21 @@ def to_double(value: Tensor, log_value: Tensor | None = None) -> Tensor:
         return value.double()
     tiny = value <= 2 * torch.finfo(value.dtype).tiny
     return torch.where(tiny, log_value.double().exp(), value.double())
+
+
+def check_distribution(dist: object) -> None:
+    """Refuse raw outputs, predictions and other values in place of a distribution.
+
+    Raises:
+        TypeError: with what to do.
+    """
+    if not hasattr(dist, "batch_shape"):
+        what = f"a tensor of shape {tuple(dist.shape)}" if isinstance(dist, Tensor) else repr(dist)
+        raise TypeError(
+            f"the first argument must be a distribution, got {what[:80]}. Make one of the raw "
+            "outputs of a network: dist = disthead.get_family(...).from_raw(raw), or "
+            "dist = head(features) by a disthead.DistributionHead."
+        )
 
 
 def quantiles(dist: "Distribution", levels: Tensor) -> Tensor:

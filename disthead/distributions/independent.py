@@ -4,10 +4,17 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import constraints, kl_divergence, register_kl
 
-from disthead.distributions.base import CLASSES, MOST_OUTCOMES, Distribution, Kind, SameNumbers
+from disthead.distributions.base import (
+    CLASSES,
+    MOST_OUTCOMES,
+    Distribution,
+    Kind,
+    SameNumbers,
+    check_distribution,
+)
 from disthead.distributions.scores import energy_score
 
-__all__ = ["Independent", "check_distribution", "class_count", "class_probs", "each_output"]
+__all__ = ["Independent", "class_count", "class_probs", "each_output"]
 
 
 class Independent(SameNumbers):
@@ -160,21 +167,6 @@ def each_output(dist: Distribution) -> Distribution:
     """
     check_distribution(dist)
     return dist.base if isinstance(dist, Independent) else dist
-
-
-def check_distribution(dist: object) -> None:
-    """Refuse raw outputs, predictions and other values in place of a distribution.
-
-    Raises:
-        TypeError: with what to do.
-    """
-    if not hasattr(dist, "batch_shape"):
-        what = f"a tensor of shape {tuple(dist.shape)}" if isinstance(dist, Tensor) else repr(dist)
-        raise TypeError(
-            f"the first argument must be a distribution, got {what[:80]}. Make one of the raw "
-            "outputs of a network: dist = disthead.get_family(...).from_raw(raw), or "
-            "dist = head(features) by a disthead.DistributionHead."
-        )
 
 
 def class_count(dist: Distribution) -> int:

@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from disthead.arrays import as_number, as_tensor
-from disthead.distributions.base import Distribution
-from disthead.distributions.independent import (
-    Independent,
-    check_distribution,
-    class_count,
-    each_output,
-)
+from disthead.distributions.base import Distribution, check_distribution
+from disthead.distributions.independent import Independent, class_count, each_output
 from disthead.distributions.outputs import mean_over_outputs
 from disthead.families.bernoulli import Bernoulli
 from disthead.losses import as_labels
