@@ -147,19 +147,19 @@ class CTC(LabelSequence):
         width, frames = as_integer(width, "width"), self.event_shape[0]
         log_p = self._log_p.double().cpu().numpy()
         log_p = log_p.reshape(self.batch_shape.numel(), frames, self.num_labels)
-        found = np.full((width, len(log_p), frames), -1)
-        is_there = np.zeros((width, len(log_p)), dtype=bool)
+        sequences = np.full((width, len(log_p), frames), -1)
+        exists = np.zeros((width, len(log_p)), dtype=bool)
         for row, (scores, length) in enumerate(
             zip(log_p, self.lengths.reshape(-1).tolist(), strict=True)
         ):
-            for place, prefix in enumerate(
+            for rank, prefix in enumerate(
                 prefix_beam_search(scores[: int(length)], width, self.blank)
             ):
-                found[place, row, : len(prefix)] = prefix
-                is_there[place, row] = True
-        y = torch.from_numpy(found).to(self.device).reshape(width, *self.batch_shape, frames)
-        there = torch.from_numpy(is_there).to(self.device).reshape(width, *self.batch_shape)
-        log_prob = torch.where(there, self.log_prob(y), -torch.inf)
+                sequences[rank, row, : len(prefix)] = prefix
+                exists[rank, row] = True
+        y = torch.from_numpy(sequences).to(self.device).reshape(width, *self.batch_shape, frames)
+        is_sequence = torch.from_numpy(exists).to(self.device).reshape(width, *self.batch_shape)
+        log_prob = torch.where(is_sequence, self.log_prob(y), -torch.inf)
         order = log_prob.argsort(dim=0, descending=True, stable=True)
         return y.gather(0, order.unsqueeze(-1).expand(y.shape)), log_prob.gather(0, order)
 

@@ -192,7 +192,7 @@ class LinearChain(LabelSequence):
         return torch.where(self._is_inside.unsqueeze(-1), torch.stack(probs, -2), 0.0)
 
     def entropy(self) -> Tensor:
-        """The entropy in nats: that of the first label, and of each later one given the last."""
+        """The entropy in nats: that of the first label, and of each other given the one before."""
         first, later = self._chain()
         return self._sum_of_choices(
             first, later, *(-entropy_term(log_p.exp(), log_p).sum(-1) for log_p in (first, later))
@@ -201,13 +201,13 @@ class LinearChain(LabelSequence):
     def _sum_of_choices(
         self, first: Tensor, later: Tensor, of_first: Tensor, of_later: Tensor
     ) -> Tensor:
-        """The sum of something of the first label and the expectation of it of each later one.
+        """The sum over positions of the expected quantity of each label, given the one before.
 
         Args:
             first: the chain, as `_chain` returns it.
             later: its second part.
-            of_first: what is added of the first label, shape (...,).
-            of_later: of the label at t + 1 for each label at t, shape (..., T - 1, K).
+            of_first: the quantity of the first label, shape (...,).
+            of_later: that of the label at t + 1 for each label at t, shape (..., T - 1, K).
         """
         mean = expected(self._marginal_probs(first, later)[..., :-1, :], of_later)
         return of_first + torch.where(self._is_inside[..., 1:], mean, 0.0).sum(-1)

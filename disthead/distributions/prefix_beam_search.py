@@ -28,9 +28,9 @@ def prefix_beam_search(log_p: np.ndarray, width: int, blank: int) -> list[tuple[
         longer[np.arange(len(prefixes)), last] = with_blank + frame[last]
         longer[:, blank] = -np.inf
         with_blank, with_label = total + frame[blank], with_label + frame[last]
-        place = {prefix: index for index, prefix in enumerate(prefixes)}
+        index_of = {prefix: index for index, prefix in enumerate(prefixes)}
         for index, prefix in enumerate(prefixes):  # a prefix that is longer by one, and in the beam
-            shorter = place.get(prefix[:-1]) if prefix else None
+            shorter = index_of.get(prefix[:-1]) if prefix else None
             if shorter is not None:
                 with_label[index] = np.logaddexp(with_label[index], longer[shorter, prefix[-1]])
                 longer[shorter, prefix[-1]] = -np.inf

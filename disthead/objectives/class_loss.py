@@ -34,6 +34,7 @@ class ClassLoss:
     """
 
     def __call__(self, dist: Distribution, y: Any) -> Tensor:
+        """The objective of each row, shape (...,)."""
         y = as_class_targets(dist, y)
         output = self._output(dist)
         weights = self._weights(output)
@@ -124,6 +125,20 @@ def numbers_of_classes(values: Any, name: str, expected: str) -> tuple[float, ..
         got = f"shape {tuple(numbers.shape)}"
         raise ValueError(f"{name} must be {expected}, got {got}.")
     return tuple(float(number) for number in numbers)
+
+
+def class_weights(values: Sequence[float], name: str, expected: str) -> tuple[float, ...]:
+    """Weights of classes as plain data.
+
+    Raises:
+        ValueError: unless they are finite and zero or more, and one is above zero.
+    """
+    weights = numbers_of_classes(values, name, expected)
+    if not all(0 <= weight < torch.inf for weight in weights) or not any(weights):
+        raise ValueError(
+            f"{name} must be finite and zero or more, with one above zero, got {weights}."
+        )
+    return weights
 
 
 def one_per_class(values: Sequence[float], output: Distribution, name: str) -> Tensor:

@@ -13,8 +13,8 @@ from disthead.distributions.independent import class_count
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    class_weights,
     complement,
-    numbers_of_classes,
     one_per_class,
     power,
 )
@@ -150,17 +150,3 @@ class asymmetric(ClassLoss):
         log_rest = (log_prob.exp() + self.margin).clamp(max=1).log() if self.margin else log_prob
         absent = -power((other - self.margin).clamp(min=0), self.gamma_negative) * log_rest
         return torch.where(y == 1, present, absent)
-
-
-def class_weights(values: Sequence[float], name: str, expected: str) -> tuple[float, ...]:
-    """Weights of classes as plain data.
-
-    Raises:
-        ValueError: unless they are finite and zero or more, and one is above zero.
-    """
-    weights = numbers_of_classes(values, name, expected)
-    if not all(0 <= weight < torch.inf for weight in weights) or not any(weights):
-        raise ValueError(
-            f"{name} must be finite and zero or more, with one above zero, got {weights}."
-        )
-    return weights

@@ -129,7 +129,7 @@ class sum_of(nn.Module):
         terms = []
         for position, (name, function) in enumerate(self.functions.items()):
             dist = dists[name]
-            y, share = observed(targets[name], weight.get(name), dist.batch_shape, name)
+            y, share = targets_and_weight(targets[name], weight.get(name), dist.batch_shape, name)
             if share is not None and not is_tracing() and not bool((share > 0).any()):
                 # a gradient of zero for each weight, for which other processes may wait
                 values = 0.0 * function(dist, dist.sample())
@@ -239,7 +239,7 @@ def check_names(names: Collection[str], entries: Any, what: str) -> None:
         )
 
 
-def observed(
+def targets_and_weight(
     y: Any, weight: Any, batch_shape: "tuple[int, ...] | torch.Size", name: str
 ) -> tuple[Tensor, Tensor | None]:
     """Targets as a tensor, and the weights of their rows, which are 0 where the target is missing.

@@ -16,6 +16,7 @@ from disthead.errors import TargetError, locate
 from disthead.objectives.class_loss import (
     ClassLoss,
     check_number,
+    class_weights,
     numbers_of_classes,
     one_per_class,
 )
@@ -25,7 +26,6 @@ from disthead.objectives.class_targets import (
     class_output,
     with_logits,
 )
-from disthead.objectives.classes import class_weights
 
 __all__ = ["logit_adjusted", "weighted"]
 

@@ -62,7 +62,7 @@ class sequence_cross_entropy:
             ValueError: for another shape.
         """
         dist = _classes_in_a_row(dist, "sequence_cross_entropy")
-        return dist._add_up(_of_positions(dist, y, self.ignore_index))
+        return dist._add_up(_of_positions(dist, as_targets(dist, y), self.ignore_index))
 
 
 def perplexity(dist: Distribution, y: Any, ignore_index: int | None = -100) -> Tensor:
@@ -180,9 +180,8 @@ def _mean_of_positions(
     return values.sum() / count
 
 
-def _of_positions(dist: Independent, y: Any, ignore_index: int | None) -> Tensor:
+def _of_positions(dist: Independent, y: Tensor, ignore_index: int | None) -> Tensor:
     """The cross-entropy of each position, 0 for those that do not count."""
-    y = as_targets(dist, y)
     return cross_entropy(dist.base, y, ignore_index=ignore_index, reduction="none")
 
 

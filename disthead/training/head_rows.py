@@ -9,7 +9,7 @@ from torch import Tensor
 from disthead.arrays import as_tensor
 from disthead.data.batches import Batch, weight_of
 from disthead.errors import pick
-from disthead.objectives.composite import check_names, observed
+from disthead.objectives.composite import check_names, targets_and_weight
 
 __all__ = ["HeadRows"]
 
@@ -55,7 +55,7 @@ class HeadRows(NamedTuple):
         for name in names:
             values = as_tensor(y[name], f"target {name!r}")
             rows = values.shape[:1]
-            targets[name], share = observed(values, weight.get(name), rows, name)
+            targets[name], share = targets_and_weight(values, weight.get(name), rows, name)
             weights[name] = torch.ones(rows, device=values.device) if share is None else share
         counts = {name: len(values) for name, values in targets.items()}
         if len(set(counts.values())) > 1:
