@@ -29,9 +29,9 @@ class focal(ClassLoss):
     """The focal loss -alpha_y (1 - p_y)^gamma log p_y, for classes and two outcomes.
 
     Rows that the model has right count less, so that many easy rows of one class do not outweigh
-    few hard ones. With gamma = 0 and without alpha it is `nll`. The loss is not proper: for
-    gamma > 0 predictions are less sure than the truth, and surer where all of many classes are
-    improbable (below 0.1 for gamma = 2). Without alpha they are in the right order.
+    few hard ones. With gamma = 0 and without alpha it is `nll` of one output. The loss is not
+    proper: for gamma > 0 predictions are less sure than the truth, and surer where all of many
+    classes are improbable (below 0.1 for gamma = 2). Without alpha they are in the right order.
     `class_posterior` corrects them. Sources: Lin, Goyal, Girshick, He and Dollar 2017;
     Charoenphakdee, Vongkulbhisal, Chairatanakul and Sugiyama 2021.
 

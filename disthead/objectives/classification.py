@@ -123,9 +123,10 @@ class cross_entropy:
     """The cross-entropy of each row, the sum over classes k of w_k q_k (-log p_k), in nats.
 
     Here q is the target, one-hot for a class index or soft, smoothed to (1 - e) q + e / K. Without
-    options it is the negative log-likelihood of the family categorical. The mean over rows that
-    training takes is not divided by the weights of classes, and counts rows with `ignore_index` as
-    0; `disthead.losses.cross_entropy` gives the mean of PyTorch. Of several outputs it is the mean.
+    options it is the negative log-likelihood of the family categorical, and of several outputs the
+    mean over them. The mean over rows that training takes is not divided by the weights of classes,
+    and counts rows with `ignore_index` as 0; `disthead.losses.cross_entropy` gives the mean of
+    PyTorch.
 
     Args:
         class_weight: the weights w, one for each class, zero or more; None weighs all alike.
