@@ -36,7 +36,8 @@ class weighted(ClassLoss):
 
     It is the likelihood of rows in which each class occurs w times as often. Predictions are then
     proportional to w_k p_k, where p is the truth; `class_posterior` divides by the weights. For
-    categorical it is `disthead.losses.cross_entropy` with a class_weight, before the mean.
+    categorical it is `disthead.losses.cross_entropy` with a class_weight, before the mean. Source:
+    King and Zeng 2001.
 
     Args:
         class_weight: one weight per class, finite and zero or more. `balanced` computes them.

@@ -58,7 +58,8 @@ class map:
     """The negative log-likelihood, to which training adds a prior on the weights of the network.
 
     The mean over rows of -log p(y), minus log prior(weights) / rows, has its optimum at the maximum
-    a posteriori (MAP). The priors have mean 0 and are independent from weight to weight:
+    a posteriori (MAP; MacKay 1992). The priors have mean 0 and are independent from weight to
+    weight:
 
     - "normal": N(0, scale^2). Its gradient is that of weight decay (an L2 penalty) by
       1 / (rows scale^2).

@@ -111,7 +111,8 @@ def log_cosh(dist: Distribution, y: Any) -> Tensor:
     Of several outputs, and of the coordinates of a vector, it is the mean. It is near e^2 / 2 for
     small errors e and near |e| - log 2 for large ones, and the negative log-likelihood of the
     family hyperbolic_secant with the scale fixed at 1, up to a constant. The mean is the median
-    where the distribution is symmetric.
+    where the distribution is symmetric. Source: Saleh and Saleh 2022, Statistical properties of the
+    log-cosh loss function.
 
     Args:
         dist: a distribution of batch_shape (...,) that has a mean.

@@ -25,7 +25,7 @@ class sequence_cross_entropy:
     Where the logits of position t depend on the labels before it (a language model with teacher
     forcing), it is the negative log-likelihood of the whole sequence, by the chain rule. The mean
     over rows weighs a row by its length; `perplexity` and `bits_per_token` are means over
-    positions.
+    positions. Source: Jelinek and others 1977.
 
     Args:
         ignore_index: the label of positions that do not count, such as padding or a prompt; None
