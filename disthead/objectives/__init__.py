@@ -121,9 +121,9 @@ disthead.objectives.names() list all names.
             f"with a name and options, or a function of (dist, y), got {objective!r}."
         )
     if isinstance(objective, type) and dataclasses.is_dataclass(objective):
-        known = {field.name: field for field in dataclasses.fields(objective)}
+        fields = {field.name: field for field in dataclasses.fields(objective)}
         for name in options:
-            pick(f"option of the objective {name_of(objective)}", name, known)
+            pick(f"option of the objective {name_of(objective)}", name, fields)
         return objective(**options)  # type: ignore[return-value]
     if options:
         got = ", ".join(options)
@@ -133,8 +133,8 @@ disthead.objectives.names() list all names.
 
 def name_of(objective: Callable) -> str:
     """The name of an objective; of another function, its own, or "objective" without one."""
-    for name, known in _objectives().items():
-        if objective is known or (isinstance(known, type) and isinstance(objective, known)):
+    for name, listed in _objectives().items():
+        if objective is listed or (isinstance(listed, type) and isinstance(objective, listed)):
             return name
     own = getattr(objective, "__name__", type(objective).__name__)
     return own if own.isidentifier() else "objective"
@@ -147,10 +147,10 @@ def specification(objective: Callable) -> "str | dict[str, Any] | None":
     'crps'
     """
     name = name_of(objective)
-    known = _objectives().get(name)
-    if objective is known:
+    listed = _objectives().get(name)
+    if objective is listed:
         return name
-    if isinstance(known, type) and isinstance(objective, known):
+    if isinstance(listed, type) and isinstance(objective, listed):
         return {"name": name, **dataclasses.asdict(objective)}  # type: ignore[call-overload]
     return None
 
@@ -244,30 +244,30 @@ def warn_of_untrained(
     >>> warn_of_untrained(get_objective("crps"), get_family("normal"))
     []
     """
-    still, mixed = (
+    without_gradient, undetermined = (
         [name for name in names if name not in (fixed or ())]
         for names in untrained(objective, family, event_shape)
     )
     proper = " or ".join(map(repr, _suited(family, event_shape, members)))
     remedy = f"Train by {proper} for a whole distribution"
-    known = [name for name in still or mixed if name not in _LOCATIONS]
-    known = known if still else known[:1]
-    values = ", ".join(f"{name!r}: ..." for name in known)
-    is_fixable = fixed is not None and bool(known)
-    if still:
+    fixable = [name for name in without_gradient or undetermined if name not in _LOCATIONS]
+    fixable = fixable if without_gradient else fixable[:1]
+    values = ", ".join(f"{name!r}: ..." for name in fixable)
+    is_fixable = fixed is not None and bool(fixable)
+    if without_gradient:
         advice = f", or say what you know: fixed={{{values}}}" if is_fixable else ""
         warn(
-            f"objective {name_of(objective)!r} does not train {' and '.join(still)} of "
+            f"objective {name_of(objective)!r} does not train {' and '.join(without_gradient)} of "
             f"{family.name}: the same value serves all rows. {remedy}{advice}."
         )
-    elif len(mixed) > 1:
+    elif len(undetermined) > 1:
         advice = f", or fix one of them: fixed={{{values}}}" if is_fixable else ""
         warn(
-            f"objective {name_of(objective)!r} does not determine {' and '.join(mixed)} of "
+            f"objective {name_of(objective)!r} does not determine {' and '.join(undetermined)} of "
             f"{family.name} each: other values have the same loss, so that all but what it scores "
             f"is arbitrary. {remedy}{advice}."
         )
-    return still
+    return without_gradient
 
 
 def _refuse_pytorchs(objective: object) -> None:

@@ -129,17 +129,20 @@ class sum_of(nn.Module):
         terms = []
         for position, (name, function) in enumerate(self.functions.items()):
             dist = dists[name]
-            y, share = targets_and_weight(targets[name], weight.get(name), dist.batch_shape, name)
-            if share is not None and not is_tracing() and not bool((share > 0).any()):
+            y, row_weight = targets_and_weight(
+                targets[name], weight.get(name), dist.batch_shape, name
+            )
+            if row_weight is not None and not is_tracing() and not bool((row_weight > 0).any()):
                 # a gradient of zero for each weight, for which other processes may wait
                 values = 0.0 * function(dist, dist.sample())
             else:
-                values = loss(function, dist, y, weight=share, reduction="none")
+                values = loss(function, dist, y, weight=row_weight, reduction="none")
             if self.weights == "learned":
                 self._check_sign(name, dist, values.detach())
                 s = self.log_variance[position]
                 terms.append(
-                    (-s).exp() * values + 0.5 * s * (1.0 if share is None else share.to(values))
+                    (-s).exp() * values
+                    + 0.5 * s * (1.0 if row_weight is None else row_weight.to(values))
                 )
             else:
                 terms.append(values if self.weights is None else self.weights[name] * values)

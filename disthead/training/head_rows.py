@@ -55,8 +55,10 @@ class HeadRows(NamedTuple):
         for name in names:
             values = as_tensor(y[name], f"target {name!r}")
             rows = values.shape[:1]
-            targets[name], share = targets_and_weight(values, weight.get(name), rows, name)
-            weights[name] = torch.ones(rows, device=values.device) if share is None else share
+            targets[name], row_weight = targets_and_weight(values, weight.get(name), rows, name)
+            weights[name] = (
+                torch.ones(rows, device=values.device) if row_weight is None else row_weight
+            )
         counts = {name: len(values) for name, values in targets.items()}
         if len(set(counts.values())) > 1:
             raise ValueError(f"all heads must have targets for the same rows, got {counts} rows.")
