@@ -15,7 +15,8 @@ LOSSES = [
         estimated="log p(key | query) - log p(key), up to a constant of each query.",
         gradient="softmax minus one-hot over the candidates, divided by the temperature: hard "
         "negatives count most, the more so the lower the temperature.",
-        robustness="A wrong pair costs at most 2 / temperature and a bit more.",
+        robustness="A wrong pair costs at most 2 / temperature plus the logarithm of the number of "
+        "candidates.",
         calibration="Probabilities hold for a choice among as many random candidates as in "
         "training; for others the prior over candidates differs.",
         breaks="The batch holds the same item twice, which counts as a negative; batches are small "

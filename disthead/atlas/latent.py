@@ -21,7 +21,7 @@ LOSSES = [
         breaks="The decoder explains the data without the latents, whose posterior becomes the "
         "prior (posterior collapse); a decoder's scale shrinks to nothing.",
         remedy="A beta that grows from 0 in the first epochs, a weaker decoder, iwae for a tighter "
-        "bound, a least scale of the decoder's family.",
+        "bound, a minimum scale of the decoder's family.",
         source="Kingma and Welling 2014; Higgins and others 2017",
     ),
     Loss(

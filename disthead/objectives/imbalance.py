@@ -101,7 +101,7 @@ class logit_adjusted:
     Args:
         prior: the share of each class in the training data, above zero, with the sum 1.
             `from_labels` computes it.
-        strength: zero or more; 0 is `nll`.
+        strength: zero or more; 0 is the mean of `nll` over outputs.
 
     Calling it with `(dist, y)` returns one number per row, shape (...,), in nats, the mean over
     outputs. Labels may be soft.

@@ -28,7 +28,7 @@ class label_smoothing:
     2016.
 
     Args:
-        smoothing: e, from 0 to below 1; 0 is `nll`.
+        smoothing: e, from 0 to below 1; 0 is the mean of `nll` over outputs.
 
     Calling it with `(dist, y)` returns one number per row, shape (...,), in nats, the mean over
     outputs. Labels may be soft.
