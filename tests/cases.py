@@ -1541,7 +1541,7 @@ CLASSES = [
         "bradley_terry",
         [0.6, -0.3, 0.2],
         kind="classes",
-        links="logits softmax, ties softplus",
+        links="scores identity, ties softplus",
         truth=Truth(
             (identity, identity, softplus),
             (LOGITS, LOGITS, SPREADS),

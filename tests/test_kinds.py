@@ -214,6 +214,20 @@ ALLOWED = {
     "by one",
     ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its "
     "`log_prob_and_sum`",
+    (
+        "objectives/class_targets.py",
+        "isinstance(output, Categorical)",
+    ): "whose raw outputs may be probabilities already",
+    (
+        "objectives/scores.py",
+        "isinstance(output, Categorical)",
+    ): "whose raw outputs may be probabilities already",
+    ("objectives/margins.py", "isinstance(output, Bernoulli)"): "whose logits are margins",
+    ("objectives/margins.py", "isinstance(output, Categorical)"): "whose logits are margins",
+    (
+        "divergences.py",
+        "getattr(dist, 'num_classes', None)",
+    ): "whether both have the same number of classes",
     ("recipe.py", "isinstance(output, Circular)"): "which scaling leaves in its family",
     ("standardisation.py", "hasattr(family.support, 'lower_bound')"): "whether one target can be "
     "very large",

@@ -293,6 +293,8 @@ def _kl_in_far_tails(p: Continuous, integrand: Callable[[Tensor], Tensor]) -> Te
     total = p._constant(0.0)
     for ends in ((tails, 1 - tails), (1 - tails, tails)):
         outermost, near, far = integrand(p._inside(p._quantile(*ends))).unbind(0)
+        some = (near != 0) & (far != 0)  # the logarithm of 0 has no gradient
+        near, far = torch.where(some, near, 1.0), torch.where(some, far, 1.0)
         power = (far.abs().log() - near.abs().log()) / math.log(_FAR[0] / _FAR[1])
         finite, grows = power < 1 - _LEAST_GAP, power > _LEAST_POWER
         rest = 0.5 * outermost * tanh_sinh_beyond(_NODES, torch.where(finite, power, 0.0))

@@ -54,11 +54,13 @@ class Poisson(Discrete):
 
     @property
     def _expected(self) -> Tensor:
-        return self.rate if self.exposure is None else self.rate * self.exposure
+        rate = self.rate  # first: a head's distribution then has its exposure, too
+        return rate if self.exposure is None else rate * self.exposure
 
     @property
     def _log_expected(self) -> Tensor:
-        return self.log_rate if self.exposure is None else self.log_rate + self.exposure.log()
+        log_rate = self.log_rate
+        return log_rate if self.exposure is None else log_rate + self.exposure.log()
 
     @staticmethod
     def log_prob_and_grad(

@@ -71,8 +71,8 @@ class LinkedParameters:
 
     def parameter(self, name: str) -> Tensor | None:
         """One parameter of numbers, without the others; None where all have to be made."""
-        links = self.formula.links
-        is_plain = self.loc_scale is None and self.formula.is_scalar
+        links, formula = self.formula.links, self.formula
+        is_plain = self.loc_scale is None and formula.is_scalar and not formula.has_row_constants
         if name not in links or not is_plain or self.raw.dtype != self.dtype:
             return None
         column = self.raw.select(-1, list(links).index(name))

@@ -112,7 +112,7 @@ def rows_that_count(
             pairs), and weights that are negative, NaN or infinite.
         TargetError: for targets that a distribution cannot have produced, naming rows and values.
     """
-    if not hasattr(dist, "batch_shape"):
+    if not isinstance(dist, torch.distributions.Distribution):
         raise ValueError(
             f"metrics score predicted distributions, got {type(dist).__name__}. Parameters become "
             "one by disthead.get_family(name).distribution(...). Embeddings, margins and samples "

@@ -237,9 +237,3 @@ def test_defaults_of_the_family_take_censored_targets(lifetimes):
     assert {"nll", "concordance", "coverage_0.9", "sharpness_0.9", "pit_ks"} <= set(values)
     assert "crps" not in values
     assert all(value.isfinite() for value in values.values())
-
-
-def test_the_report_refuses_censored_targets(lifetimes):
-    time, event, rate = lifetimes
-    with pytest.raises(NotImplementedError, match="the report needs observed targets"):
-        dh.evaluate(forecast(rate), pairs(time, event))

@@ -224,7 +224,7 @@ def test_a_checkpoint_of_several_targets_of_classes_is_refused(tmp_path, trainer
         DistributionClassifier.load(tmp_path / "model.ckpt")
 
 
-def test_a_checkpoint_of_known_quantities_is_refused(tmp_path, trainer):
+def test_a_checkpoint_of_known_quantities_takes_them_as_columns(tmp_path, trainer):
     data = table().fillna(0.0).assign(months=2.0, count=np.arange(80) % 4)
     module = DistributionModule("poisson", hidden_sizes=[8])
     fitting = trainer()
@@ -234,8 +234,11 @@ def test_a_checkpoint_of_known_quantities_is_refused(tmp_path, trainer):
         datamodule=TabularDataModule(data, target="count", features=FEATURES, known=known),
     )
     fitting.save_checkpoint(tmp_path / "model.ckpt")
-    with pytest.raises(ValueError, match=r"known quantities.*disthead predict"):
-        DistributionRegressor.load(tmp_path / "model.ckpt")
+    model = DistributionRegressor.load(tmp_path / "model.ckpt")
+    assert model.row_constants == known
+    X = data[[*FEATURES, "months"]]
+    twice = model.predict_dist(X.assign(months=4.0)).mean
+    torch.testing.assert_close(twice, 2 * model.predict_dist(X).mean)
 
 
 def test_a_stranger_s_folder_runs_no_code(tmp_path):
