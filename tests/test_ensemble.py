@@ -14,6 +14,7 @@ from disthead.distributions.rankings import ranks
 from disthead.families.ensembles import ensemble
 from tests.cases import (
     AFFINE_COUNTS,
+    BEYOND_THE_SAMPLE,
     CASES,
     CIRCULAR,
     CLASSES,
@@ -30,9 +31,12 @@ MEMBERS, ROWS = 3, 4
 # counts in other units are no counts
 ONE_UNIT = [case for case in EVERYTHING if case not in AFFINE_COUNTS]
 SLOW_CAPABILITIES = [
-    case.name
-    for case in ONE_UNIT
-    if case.family in ("mixture", "negative_binomial", "beta", "gamma")
+    *BEYOND_THE_SAMPLE,
+    *(
+        case.name
+        for case in ONE_UNIT
+        if case.family in ("mixture", "negative_binomial", "beta", "gamma")
+    ),
 ]
 
 

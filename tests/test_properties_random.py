@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from torch.distributions import kl_divergence
 
 from tests.brute_force import mean_of
-from tests.cases import AFFINE_COUNTS, EVERYTHING, ORDERED, Case, rows
+from tests.cases import AFFINE_COUNTS, BEYOND_THE_SAMPLE, EVERYTHING, ORDERED, Case, rows
 
 LEVELS = torch.tensor([1e-6, 0.2, 0.5, 0.9, 1 - 1e-6], dtype=torch.float64)
 EXTREMES = (-60.0, -30.0, -12.0, -6.0, 0.0, 6.0, 12.0, 30.0, 60.0)
@@ -123,7 +123,7 @@ def relations_hold(data, case: Case) -> None:
 
 @settings(max_examples=4, phases=PHASES)
 @given(data=some.data())
-@each("case", rows(ORDERED))
+@each("case", rows(ORDERED, slow=BEYOND_THE_SAMPLE))
 def test_relations_hold_at_any_parameters(case, data):
     relations_hold(data, case)
 
