@@ -264,8 +264,10 @@ def _nll_of_rows(dist: Distribution, y: Tensor) -> Tensor:
     return -dist.log_prob(y)
 
 
-def check_raw_outputs(dist: Categorical) -> None:
+def check_raw_outputs(dist: Distribution) -> None:
     """Refuse logits of a batch that are probabilities, to which softmax would be applied again."""
+    if not isinstance(dist, Categorical):
+        return
     linked: object = dist._linked
     if isinstance(linked, LinkedParameters):
         logits = linked.raw

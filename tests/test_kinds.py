@@ -214,14 +214,6 @@ ALLOWED = {
     "by one",
     ("losses.py", "isinstance(dist, Categorical)"): "`cross_entropy` is its loss, by its "
     "`log_prob_and_sum`",
-    (
-        "objectives/class_targets.py",
-        "isinstance(output, Categorical)",
-    ): "whose raw outputs may be probabilities already",
-    (
-        "objectives/scores.py",
-        "isinstance(output, Categorical)",
-    ): "whose raw outputs may be probabilities already",
     ("objectives/margins.py", "isinstance(output, Bernoulli)"): "whose logits are margins",
     ("objectives/margins.py", "isinstance(output, Categorical)"): "whose logits are margins",
     (

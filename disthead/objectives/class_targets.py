@@ -43,8 +43,7 @@ def class_output(dist: Distribution, name: str) -> Distribution:
         ValueError: for raw outputs that are probabilities, to which softmax is applied again.
     """
     output = each_output(dist)
-    if isinstance(output, Categorical):
-        check_raw_outputs(output)
+    check_raw_outputs(output)
     if output.kind not in CLASSES:
         raise NotImplementedError(
             f"{type(output).__name__} has no {name}: it is for classes and two outcomes "

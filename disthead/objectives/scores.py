@@ -11,7 +11,6 @@ from disthead.arrays import as_integer
 from disthead.distributions.base import CLASSES, Distribution
 from disthead.distributions.independent import each_output
 from disthead.distributions.outputs import mean_over_outputs
-from disthead.families.categorical import Categorical
 from disthead.losses import as_labels, as_numbers, check_raw_outputs
 
 __all__ = ["brier", "crps", "energy", "rps"]
@@ -106,8 +105,7 @@ def brier(dist: Distribution, y: Any) -> Tensor:
         raise output._unanswered(
             "brier", "it scores probabilities of classes; crps scores numbers, and energy vectors."
         )
-    if isinstance(output, Categorical):
-        check_raw_outputs(output)
+    check_raw_outputs(output)
     return mean_over_outputs(dist, dist.brier(as_labels(dist, y)))
 
 
